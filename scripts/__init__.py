@@ -1,0 +1,1 @@
+"""The administrator's commands, one module each: ``main(argv) -> exit code``."""
