@@ -1,0 +1,34 @@
+# make run    try it: a server on ./run/lmtpd.sock and 127.0.0.1:2424 (PORT=... for another), Python 3.11+ is enough
+# make test   install what the tests use (Debian packages where it may) and run them all
+# make check  formatting, lint, types, import rules
+# make clean  remove the environment and everything made below ./run/
+
+PYTEST = .venv/bin/python -m pytest
+# Waiting for disks and other programs, the tests use less than half a core each.
+TEST_PROCESSES ?= 4
+
+.PHONY: run test check packages clean
+
+run: .venv/.installed
+	@exec .venv/bin/python dev/run.py
+
+test: .venv/.installed-dev packages
+	$(PYTEST) -n $(TEST_PROCESSES) --dist loadgroup $(ARGS)
+
+check: .venv/.installed-dev
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	$(PYTEST) -q -p no:xdist tests/test_imports.py
+
+packages:
+	@dev/packages
+
+.venv/.installed: pyproject.toml dev/venv
+	@dev/venv
+
+.venv/.installed-dev: pyproject.toml dev/venv
+	@dev/venv dev
+
+clean:
+	rm -rf .venv run
