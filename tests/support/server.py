@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -101,7 +102,7 @@ class Server:
             )
         try:
             for address in self.addresses:
-                wait_for(lambda a=address: self._greets(a), f"220 on {address}", deadline_s=READY_S)
+                wait_for(partial(self._greets, address), f"220 on {address}", deadline_s=READY_S)
         except BaseException as exc:
             exc.add_note(f"--- log of the server\n{self.log[-4000:]}")
             self.kill()
