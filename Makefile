@@ -19,7 +19,7 @@ check: .venv/.installed-dev
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
-	$(PYTEST) -q -p no:xdist tests/test_imports.py
+	$(PYTEST) -q -p no:xdist tests/test_imports.py tests/test_house_rules.py
 
 packages:
 	@dev/packages
