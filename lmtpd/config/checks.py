@@ -1,0 +1,119 @@
+"""What only shows when keys are looked at together, or at the machine they are meant for."""
+
+import os
+import ssl
+from collections.abc import Iterator, Set
+from enum import Enum
+from itertools import combinations
+
+from lmtpd.config.problems import Finding
+from lmtpd.config.schema import Config, TcpListener, UnixListener
+from lmtpd.config.words import Commit, Durability
+
+# Postfix's default; an instance elsewhere is recognised by what lies in its queue directory.
+POSTFIX_QUEUE = "/var/spool/postfix"
+_POSTFIX_QUEUES = ("active", "deferred", "incoming", "private")
+
+
+class Need(Enum):
+    """What a command cannot do without."""
+
+    LISTENER = "listener"
+    MAILBOXES = "mailboxes"
+
+
+def check(config: Config, needs: Set[Need]) -> Iterator[Finding]:
+    """Find what is missing or does not go together."""
+    if Need.LISTENER in needs and not config.listen:
+        yield Finding(
+            ("listen",),
+            "there is nothing to listen on: give --listen unix:PATH or --listen tcp:HOST:PORT,"
+            ' or write [[listen]] and below it unix = "PATH" or tcp = "HOST:PORT" in the file',
+        )
+    if Need.MAILBOXES in needs and config.mailboxes.path is None:
+        yield Finding(
+            ("mailboxes", "path"),
+            "is missing: give --mailboxes '/srv/mail/{domain}/{user}',"
+            ' or write path = "/srv/mail/{domain}/{user}" below [mailboxes] in the file',
+        )
+    yield from _listeners(config)
+    yield from _server(config)
+    yield from _tls(config)
+
+
+def warnings(config: Config) -> Iterator[str]:
+    """Say what works but may not be meant."""
+    if config.delivery.commit is Commit.HOLD:
+        yield (
+            "delivery.commit = hold: mail is lost when a client closes a connection without QUIT behind it;"
+            " Postfix does so with cached connections"
+        )
+    if config.delivery.durability is not Durability.FULL:
+        word = config.delivery.durability.value
+        yield f"delivery.durability = {word}: a power cut can lose mail that was answered 250"
+    if config.tls and config.listen and not any(isinstance(each, TcpListener) for each in config.listen):
+        yield "tls: no TCP listener offers it; unix sockets need none"
+    if config.mailboxes.path and not os.path.isdir(config.mailboxes.path.root):
+        yield f"mailboxes.path: the directory {config.mailboxes.path.root} does not exist"
+    if os.geteuid() == 0 and config.server.run_as is None:
+        yield 'server.run_as is not set: the server stays root; name the owner of the mailboxes, say "vmail"'
+
+
+def below_postfix_queue(path: str) -> bool:
+    """Tell whether a path lies in a Postfix queue directory: the usual one or one with its contents."""
+    directory = os.path.realpath(os.path.dirname(path))
+    if directory == POSTFIX_QUEUE or directory.startswith(POSTFIX_QUEUE + "/"):
+        return True
+    while directory != "/":
+        if all(os.path.isdir(os.path.join(directory, queue)) for queue in _POSTFIX_QUEUES):
+            return True
+        directory = os.path.dirname(directory)
+    return False
+
+
+def _listeners(config: Config) -> Iterator[Finding]:
+    for (_, one), (index, other) in combinations(enumerate(config.listen), 2):
+        if str(one) == str(other):
+            yield Finding(("listen", index), f"{other} is listed twice")
+    if config.delivery.commit is Commit.HOLD:
+        for listener in config.listen:
+            if isinstance(listener, UnixListener) and below_postfix_queue(listener.unix):
+                yield Finding(
+                    ("delivery", "commit"),
+                    f"cannot be combined with the listener {listener} in Postfix's queue directory:"
+                    " Postfix closes cached connections without QUIT, so mail that was answered 250 is lost",
+                    Commit.HOLD.value,
+                    judged_by=(("listen",),),
+                )
+
+
+def _server(config: Config) -> Iterator[Finding]:
+    if config.server.connections < config.server.workers:
+        yield Finding(
+            ("server", "connections"),
+            f"must be at least one for each of the {config.server.workers} workers",
+            config.server.connections,
+            judged_by=(("server", "workers"),),
+        )
+    kinds = [each.source for each in config.recipients]
+    for index, kind in enumerate(kinds):
+        if kind in kinds[:index]:
+            yield Finding(("recipients", index), "is listed twice", kind.value)
+    if os.path.lexists(config.state) and not os.path.isdir(config.state):
+        yield Finding(("state",), "is not a directory", config.state)
+
+
+def _tls(config: Config) -> Iterator[Finding]:
+    if config.tls is None:
+        return
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        # A server has nobody to ask for a passphrase; OpenSSL would ask the terminal.
+        context.load_cert_chain(config.tls.cert, config.tls.key, password=lambda: b"")
+    except ssl.SSLError as exc:
+        reason = (exc.reason or "not PEM").replace("_", " ").lower()
+        yield Finding(
+            ("tls", "cert"), f"cannot be used with the key {config.tls.key}: {reason}", config.tls.cert
+        )
+    except OSError as exc:
+        yield Finding(("tls", "cert"), f"cannot be used: {exc.strerror}", config.tls.cert)

@@ -1,0 +1,43 @@
+"""A configuration as the keys and values it amounts to, defaults included: what `lmtpd check` shows."""
+
+from collections.abc import Iterator
+from enum import Enum
+
+from lmtpd.config.places import KeyPath
+from lmtpd.config.schema import Config, Section, UnixListener
+from lmtpd.config.template import Template
+
+
+def effective(config: Config) -> Iterator[tuple[KeyPath, object]]:
+    """Yield every key with its value as TOML would have it; None for what is not set."""
+    derived: dict[KeyPath, str] = {
+        ("mailboxes", "postmaster"): str(config.postmaster),
+        ("ledger", "url"): f"sqlite://{config.ledger_path}",
+    }
+    for path, value in _leaves((), config):
+        yield path, derived.get(path, value)
+
+
+def _leaves(path: KeyPath, section: Section) -> Iterator[tuple[KeyPath, object]]:
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        here = (*path, name)
+        if isinstance(value, Section):
+            yield from _leaves(here, value)
+        elif isinstance(value, tuple) and value and isinstance(value[0], Section):
+            for index, element in enumerate(value):
+                yield from _leaves((*here, index), element)
+        else:
+            yield here, _plain(section, name, value)
+
+
+def _plain(section: Section, name: str, value: object) -> object:
+    if isinstance(section, UnixListener) and name == "mode":
+        return f"{section.mode:04o}"
+    if name == "tcp":
+        return str(section).removeprefix("tcp:")
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Template):
+        return value.text
+    return [str(each) for each in value] if isinstance(value, tuple) else value

@@ -1,0 +1,247 @@
+"""The configuration as frozen types: one class for each table of the file, one field for each key.
+
+The file's keys are the fields, so what is not here cannot be set.  After `load` every value is parsed
+and inside its limits; code on the hot path reads plain attributes.  A limit's comment gives its reason.
+"""
+
+import grp
+import ipaddress
+import os
+import pwd
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PrivateAttr, Tag
+
+from lmtpd.config import values
+from lmtpd.config.template import Template, parse_template
+from lmtpd.config.words import (
+    Commit,
+    Detail,
+    Duplicates,
+    Durability,
+    Layout,
+    LogFormat,
+    LogTarget,
+    OnFailure,
+    SourceKind,
+)
+from lmtpd.protocol.addresses import Address
+
+LEAVE_AS_IS = -1  # for os.chown
+
+
+PathText = Annotated[str, BeforeValidator(values.path)]
+Switch = Annotated[bool, BeforeValidator(values.switch)]
+
+
+class Section(BaseModel):
+    """A table of the file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class UnixListener(Section):
+    """A unix socket, its owner and mode; 0660 unless set, so that only its group may connect."""
+
+    unix: Annotated[str, BeforeValidator(values.socket_path)]
+    owner: Annotated[str, BeforeValidator(values.user_name)] | None = None
+    group: Annotated[str, BeforeValidator(values.group_name)] | None = None
+    mode: Annotated[int, BeforeValidator(values.socket_mode)] = 0o660
+
+    @property
+    def uid(self) -> int:
+        """The owner's uid for os.chown; raises KeyError for a user that has gone since the start."""
+        return LEAVE_AS_IS if self.owner is None else pwd.getpwnam(self.owner).pw_uid
+
+    @property
+    def gid(self) -> int:
+        """The group's gid for os.chown; raises KeyError for a group that has gone since the start."""
+        return LEAVE_AS_IS if self.group is None else grp.getgrnam(self.group).gr_gid
+
+    def __str__(self) -> str:
+        return f"unix:{self.unix}"
+
+
+class TcpListener(Section):
+    """A TCP address; the port is never 25 (RFC 2033 5)."""
+
+    tcp: Annotated[tuple[str, int], BeforeValidator(values.host_and_port)]
+
+    @property
+    def host(self) -> str:
+        """A name or an address, IPv6 without its brackets."""
+        return self.tcp[0]
+
+    @property
+    def port(self) -> int:
+        """0: the kernel chooses."""
+        return self.tcp[1]
+
+    def __str__(self) -> str:
+        return f"tcp:[{self.host}]:{self.port}" if ":" in self.host else f"tcp:{self.host}:{self.port}"
+
+
+def _kind_of_listener(value: Any) -> str | None:  # Any: whatever TOML holds here
+    keys = value.keys() if isinstance(value, Mapping) else ()
+    named = [kind for kind in ("unix", "tcp") if kind in keys]
+    return named[0] if len(named) == 1 else None
+
+
+Listener = Annotated[
+    Annotated[UnixListener, Tag("unix")] | Annotated[TcpListener, Tag("tcp")],
+    Discriminator(
+        _kind_of_listener,
+        custom_error_type="listener",
+        custom_error_message='must be a table with either unix = "PATH" or tcp = "HOST:PORT"',
+    ),
+]
+
+
+class Tls(Section):
+    """Certificate and key in PEM files; with both, TCP listeners offer STARTTLS."""
+
+    cert: Annotated[str, BeforeValidator(values.readable_file)]
+    key: Annotated[str, BeforeValidator(values.readable_file)]
+
+
+class Server(Section):
+    """Processes, connections, and who we are."""
+
+    workers: Annotated[int, values.whole(1, 256)] = 2
+    # In all workers.  A thread costs some 100 KiB and a descriptor or two.
+    connections: Annotated[int, values.whole(1, 100_000)] = 1000
+    run_as: Annotated[str, BeforeValidator(values.run_as)] | None = None
+    # TCP peers whose XFORWARD is believed; unix sockets are always trusted.
+    xforward_from: tuple[Annotated[values.Network, BeforeValidator(values.network)], ...] = ()
+
+    def trusts(self, address: str) -> bool:
+        """Tell whether a TCP peer may say XFORWARD.  address is numeric, as from getpeername(2)."""
+        # fe80::1%eth0 has its zone, and IPv4 on a dual-stack socket its ::ffff: in front.
+        peer = ipaddress.ip_address(address.partition("%")[0])
+        if isinstance(peer, ipaddress.IPv6Address) and peer.ipv4_mapped is not None:
+            peer = peer.ipv4_mapped
+        return any(peer in network for network in self.xforward_from)
+
+
+class Limits(Section):
+    """What one client may ask for."""
+
+    # Offered as SIZE; Postfix bounces what is larger, so it must not be below message_size_limit there.
+    message_octets: Annotated[int, values.whole(1, 2**40)] = 104_857_600
+    # RFC 5321 4.5.3.1.8 wants at least 100; Postfix sends 50 at most by default.
+    recipients: Annotated[int, values.whole(1, 100_000)] = 1000
+    # RFC 5321 4.5.3.2.7 wants 5 minutes between commands.
+    idle_s: Annotated[int, values.whole(1, 86_400)] = 300
+    # In a row; then 421.  As Dovecot.
+    bad_commands: Annotated[int, values.whole(1, 1000)] = 10
+
+
+class Mailboxes(Section):
+    """Where the Maildirs are and how addresses become their names."""
+
+    path: Annotated[Template, BeforeValidator(parse_template)] | None = None
+    create: Switch = False
+    layout: Annotated[Layout, values.choice(Layout)] = Layout.MAILDIRPP
+    detail: Annotated[Detail, values.choice(Detail)] = Detail.EXISTING
+    delimiters: Annotated[str, BeforeValidator(values.delimiters)] = "+"
+    fold_case: Switch = True
+    postmaster: Annotated[Address, BeforeValidator(values.address)] | None = None
+
+
+class RecipientSource(Section):
+    """One place that knows recipients."""
+
+    source: Annotated[SourceKind, values.choice(SourceKind)]
+
+
+class Delivery(Section):
+    """The promises made to the client."""
+
+    commit: Annotated[Commit, values.choice(Commit)] = Commit.CHECKED
+    durability: Annotated[Durability, values.choice(Durability)] = Durability.FULL
+    duplicates: Annotated[Duplicates, values.choice(Duplicates)] = Duplicates.UNCONFIRMED
+    # From the dot to the last reply.  Postfix waits 600 s (lmtp_data_done_timeout) and then sends again.
+    deadline_s: Annotated[int, values.whole(1, 540)] = 240
+
+
+class Quota(Section):
+    """Not available yet: only the values that ask for nothing are accepted."""
+
+    default: Annotated[str, BeforeValidator(values.no_quota)] = "0"
+    # What the file system's own quota means to a client: always 452 4.2.2.
+    full: Annotated[str, BeforeValidator(values.defer_when_full)] = "defer"
+
+
+class Ledger(Section):
+    """The record of deliveries that are not yet confirmed, and the history that `trace` reads."""
+
+    url: Annotated[str, BeforeValidator(values.ledger_path)] | None = None
+    on_failure: Annotated[OnFailure, values.choice(OnFailure)] = OnFailure.DEFER
+    history_days: Annotated[int, values.whole(1, 3650)] = 30
+
+
+class Log(Section):
+    """How the log is written."""
+
+    format: Annotated[LogFormat, values.choice(LogFormat)] = LogFormat.TEXT
+    target: Annotated[LogTarget, values.choice(LogTarget)] = LogTarget.STDERR
+
+
+class Config(Section):
+    """The whole configuration.  Made by `load` only."""
+
+    hostname: Annotated[str, BeforeValidator(values.hostname)] = Field(
+        default_factory=socket.gethostname, validate_default=True
+    )
+    state: PathText = "/var/lib/lmtpd"
+    listen: tuple[Listener, ...] = ()
+    tls: Tls | None = None
+    server: Server = Server()
+    limits: Limits = Limits()
+    mailboxes: Mailboxes = Mailboxes()
+    recipients: tuple[RecipientSource, ...] = (RecipientSource(source=SourceKind.MAILDIRS),)
+    delivery: Delivery = Delivery()
+    quota: Quota = Quota()
+    ledger: Ledger = Ledger()
+    log: Log = Log()
+
+    _file: Path | None = PrivateAttr(default=None)
+    _sources: Mapping[str, str] = PrivateAttr(default_factory=dict)
+
+    @property
+    def file(self) -> Path | None:
+        """The file it was read from, if any: what a change notice has to watch."""
+        return self._file
+
+    @property
+    def sources(self) -> Mapping[str, str]:
+        """Where each effective value comes from: "default", "FILE:LINE" or the flag."""
+        return self._sources
+
+    def remember_origin(self, file: Path | None, sources: Mapping[str, str]) -> None:
+        """Keep what `file` and `sources` tell; called once, by `load`."""
+        self._file, self._sources = file, sources
+
+    @property
+    def template(self) -> Template:
+        """The path of the Maildirs; only of a configuration that was loaded with Need.MAILBOXES."""
+        assert self.mailboxes.path is not None
+        return self.mailboxes.path
+
+    @property
+    def postmaster(self) -> Address:
+        """The address for `<Postmaster>` without a domain (RFC 5321 4.5.1)."""
+        return self.mailboxes.postmaster or Address("postmaster", self.hostname.lower())
+
+    @property
+    def ledger_path(self) -> Path:
+        """The SQLite file of the ledger."""
+        return Path(self.ledger.url or os.path.join(self.state, "ledger.db"))
+
+    @property
+    def history_path(self) -> Path:
+        """The SQLite file of the history."""
+        return Path(self.state, "history.db")

@@ -1,0 +1,53 @@
+"""The template of the Maildirs' paths."""
+
+import os
+import re
+from dataclasses import dataclass
+
+from lmtpd.config import values
+
+PLACEHOLDERS = ("user", "domain", "detail")
+
+_BRACED = re.compile(r"\{([^{}]*)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """The path of a Maildir with `{user}`, `{domain}` and `{detail}` in it.
+
+    `root` is the absolute part in front of the first component with a placeholder: the administrator's own,
+    so links in it are followed.  Each of `parts` is one component below it, placeholders not yet replaced.
+    """
+
+    text: str
+    root: str
+    parts: tuple[str, ...]
+
+
+def parse_template(value: object) -> Template:
+    """Accept the path template of the Maildirs."""
+    given = values.text(value)
+    names = _BRACED.findall(given)
+    for name in names:
+        if name not in PLACEHOLDERS:
+            raise ValueError(
+                f"{{{name}}} is unknown: only {{user}}, {{domain}} and {{detail}} can be filled in"
+            )
+    if set("{}") & set(_BRACED.sub("", given)):
+        raise ValueError("has a brace without its partner: write {user}, {domain} or {detail}")
+    if "user" not in names:
+        raise ValueError('must contain {user}, as in "/srv/mail/{domain}/{user}"')
+    root, below = _split_at_placeholder(given)
+    # abspath would quietly swallow a placeholder in front of ".."
+    if ".." in below:
+        raise ValueError('must not contain ".." behind a placeholder')
+    parts = tuple(part for part in below if part not in ("", "."))
+    root = os.path.abspath(root or ".")
+    return Template(os.path.join(root, *parts), root, parts)
+
+
+def _split_at_placeholder(given: str) -> tuple[str, list[str]]:
+    components = given.split("/")
+    first = next(index for index, component in enumerate(components) if "{" in component)
+    root = "/".join(components[:first])
+    return root if root or first == 0 else "/", components[first:]
