@@ -1,0 +1,1 @@
+"""Everything observable: the log, the counters, the history that `lmtpd trace` reads."""

@@ -1,0 +1,215 @@
+"""The one door for everything observable.
+
+A process makes a Reporter before anything can go wrong, and starts it after the fork.  `recipient` is on
+the hot path: it counts, and leaves formatting and writing to a thread.  A log that nobody reads, or a history
+that cannot be written, delays nothing: the oldest reports are dropped, and the log says how many.
+"""
+
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from lmtpd.config.words import LogFormat, LogTarget
+from lmtpd.report.formats import (
+    Fields,
+    escaped,
+    json_line,
+    prefixed,
+    report_fields,
+    text_line,
+    untimed_text_line,
+)
+from lmtpd.report.output import LineOutput
+from lmtpd.report.pump import CAPACITY_ITEMS, Pump
+from lmtpd.report.records import Level, RecipientReport
+
+STDERR = 2
+DISTINCT_CAUSES = 200  # causes are a fixed vocabulary; a mistake there must not become a leak
+_PATIENCE_S = 0.5  # for one batch of lines into a log that nobody reads
+_CLOSE_S = 2.0
+
+_LEVELS = {
+    "delivered": Level.INFO,
+    "recognised": Level.INFO,
+    "deferred": Level.WARNING,
+    "refused": Level.NOTICE,
+}
+
+
+class HistorySink(Protocol):
+    """Where reports are kept for `lmtpd trace`."""
+
+    def add(self, reports: Sequence[RecipientReport]) -> None:
+        """Keep reports.  Raises whatever it likes: they come again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something rare."""
+
+    at: float
+    level: Level
+    name: str
+    fields: Mapping[str, object]
+    traceback: str = ""
+
+
+class Reporter:
+    """Log, counters and history of one process.  Safe for all its threads."""
+
+    def __init__(
+        self,
+        log_format: LogFormat = LogFormat.TEXT,
+        target: LogTarget = LogTarget.STDERR,
+        *,
+        fd: int = STDERR,
+        clock: Callable[[], float] = time.time,
+        capacity: int = CAPACITY_ITEMS,
+    ) -> None:
+        self._in_journal = target is LogTarget.JOURNAL
+        self._in_json = log_format is LogFormat.JSON
+        self._line = json_line if self._in_json else untimed_text_line if self._in_journal else text_line
+        self._clock = clock
+        self._output = LineOutput(fd)
+        self._capacity = capacity
+        self._counts: dict[tuple[str, str], int] = {}
+        self._counting = threading.Lock()
+        self._lines: Pump[RecipientReport | Event] | None = None
+        self._history: _HistoryWriter | None = None
+        self._stated_dropped_lines = 0
+
+    def start(self, history: HistorySink | None = None) -> None:
+        """Start the threads that write; from here on nothing waits for the log.  After the fork."""
+        self._lines = Pump("log", self._write, capacity=self._capacity)
+        self._lines.start()
+        if history is not None:
+            self._history = _HistoryWriter(history, self.event, capacity=self._capacity)
+            self._history.pump.start()
+
+    def close(self) -> None:
+        """Write what is queued, within a few seconds, and end the threads.  Any number of times."""
+        history, self._history = self._history, None
+        if history is not None:
+            history.close()
+        lines, self._lines = self._lines, None
+        if lines is not None:
+            lines.close(patience_s=_CLOSE_S)
+
+    def recipient(self, report: RecipientReport) -> None:
+        """Tell what became of one recipient.  Never raises, never waits for the log or the disk."""
+        with self._counting:
+            self._count((report.outcome, report.cause))
+        if self._lines is None:
+            self._write([report])
+        else:
+            self._lines.put(report)
+        if self._history is not None:
+            self._history.pump.put(report)
+
+    def event(self, level: Level, name: str, **fields: object) -> None:
+        """Tell something rare: a start, a reload, an alarm.  Never raises."""
+        self._tell(Event(self._clock(), level, name, fields))
+
+    def bug(self, exc: BaseException, **fields: object) -> None:
+        """Tell an error of ours, with its traceback.  Never raises."""
+        text = "".join(traceback.format_exception(exc))
+        fields = {"error": f"{type(exc).__name__}: {exc}", **fields}
+        self._tell(Event(self._clock(), Level.ERROR, "bug", fields, text))
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """Recipients so far by (outcome, cause)."""
+        with self._counting:
+            return dict(self._counts)
+
+    @property
+    def dropped_lines(self) -> int:
+        """Log lines that nobody took in time."""
+        return self._lines.dropped if self._lines else 0
+
+    @property
+    def dropped_rows(self) -> int:
+        """Reports that the history could not take."""
+        return self._history.pump.dropped if self._history else 0
+
+    def _count(self, key: tuple[str, str]) -> None:
+        counts = self._counts
+        if key not in counts and len(counts) >= DISTINCT_CAUSES:
+            key = (key[0], "other")
+        counts[key] = counts.get(key, 0) + 1
+
+    def _tell(self, event: Event) -> None:
+        lines = self._lines
+        if lines is None:
+            self._write([event])
+        else:
+            lines.put(event)
+            lines.hurry()
+
+    def _write(self, batch: Sequence[RecipientReport | Event]) -> int:
+        """Write a line for each; return how many are done."""
+        lines = [self._rendered(item) for item in batch]
+        left = self._output.write(lines, patience_s=_PATIENCE_S)
+        if not left:
+            self._state_dropped_lines()
+        return len(batch) - left
+
+    def _rendered(self, item: RecipientReport | Event) -> bytes:
+        # The guard for bugs in here: one unprintable report must not stop the log of all others.
+        try:
+            lines, level = self._lines_of(item)
+        except Exception as exc:  # noqa: BLE001
+            lines, level = [f"bug error={type(exc).__name__} in=report"], Level.ERROR
+        if self._in_journal:
+            lines = [prefixed(line, level) for line in lines]
+        return "".join(f"{line}\n" for line in lines).encode(errors="backslashreplace")
+
+    def _lines_of(self, item: RecipientReport | Event) -> tuple[list[str], Level]:
+        if isinstance(item, RecipientReport):
+            return [self._line(item.at, item.outcome, report_fields(item))], _LEVELS[item.outcome]
+        fields: Fields = item.fields.items()
+        if self._in_json and item.traceback:
+            fields = [*fields, ("traceback", item.traceback)]
+        lines = [self._line(item.at, item.name, fields)]
+        if not self._in_json:
+            lines += [f"  | {escaped(line)}" for line in item.traceback.splitlines()]
+        return lines, item.level
+
+    def _state_dropped_lines(self) -> None:
+        dropped = self.dropped_lines
+        if dropped > self._stated_dropped_lines:
+            count, self._stated_dropped_lines = dropped - self._stated_dropped_lines, dropped
+            self.event(Level.ERROR, "log_lines_dropped", count=count)
+
+
+class _HistoryWriter:
+    """Writes the history behind the replies; says once when that fails and once when it works again."""
+
+    def __init__(self, sink: HistorySink, tell: Callable[..., None], *, capacity: int) -> None:
+        self.pump: Pump[RecipientReport] = Pump("history", self._write, capacity=capacity)
+        self._sink = sink
+        self._tell = tell
+        self._failing = False
+        self._stated_dropped = 0
+
+    def close(self) -> None:
+        """Write what is queued; say so if some of it cannot be written."""
+        if lost := self.pump.close(patience_s=_CLOSE_S):
+            self._tell(Level.ERROR, "history_lost", count=lost)
+
+    def _write(self, batch: Sequence[RecipientReport]) -> int:
+        # The sink is another module with a database behind it: whatever it raises, mail goes on.
+        try:
+            self._sink.add(batch)
+        except Exception as exc:  # noqa: BLE001
+            if not self._failing:
+                self._failing = True
+                self._tell(Level.ALERT, "history_failed", error=f"{type(exc).__name__}: {exc}")
+            return 0
+        if self._failing:
+            self._failing = False
+            count, self._stated_dropped = self.pump.dropped - self._stated_dropped, self.pump.dropped
+            self._tell(Level.NOTICE, "history_recovered", dropped=count)
+        return len(batch)
