@@ -10,6 +10,7 @@ import shutil
 import smtplib
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -122,6 +123,8 @@ class Postfix:
         # postfix(1) and its daemons may read at any moment: never half a file.
         new = self.config / "main.cf.new"
         new.write_text("".join(lines))
+        # Postfix waits for a file that was changed this second to settle; this one is complete.
+        os.utime(new, (time.time() - 60,) * 2)
         new.rename(self.config / "main.cf")
 
     def _answers(self) -> bool:
