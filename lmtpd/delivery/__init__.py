@@ -1,0 +1,1 @@
+"""From an accepted transaction to one outcome per recipient: the seven steps of a delivery."""

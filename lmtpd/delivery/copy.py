@@ -1,0 +1,54 @@
+"""One recipient's copy on its way through a transaction."""
+
+import hashlib
+
+from lmtpd.delivery.outcomes import Outcome
+from lmtpd.recipients.mailbox import Mailbox
+from storage.ledger import Record
+from storage.maildir import Maildir
+from storage.staging import Staged
+
+
+class Copy:
+    """The state of one accepted recipient. Confined to the thread of its connection."""
+
+    __slots__ = ("address", "file", "folder", "key", "mailbox", "maildir", "occurrence", "original", "outcome",
+                 "path", "recorded", "staged", "twin")  # fmt: skip
+
+    def __init__(
+        self, mailbox: Mailbox, *, path: bytes, occurrence: int, original: str, twin: "Copy | None"
+    ) -> None:
+        self.mailbox = mailbox
+        self.address = mailbox.address
+        self.path = path  # the forward-path as issued, without angle brackets
+        self.occurrence = occurrence  # the k-th time this path was issued in the transaction
+        self.original = original  # the address before aliases, from ORCPT
+        self.twin = twin  # the same recipient named before: one copy, a reply each
+        self.folder = mailbox.folder
+        self.maildir: Maildir | None = None  # where the copy goes; None until it was opened
+        self.staged: Staged | None = None
+        self.file = ""
+        self.key = b""
+        self.recorded = False  # the ledger has a record of ours for key
+        self.outcome: Outcome | None = None  # None while undecided
+
+    def make_key(self, sender_path: bytes, digest: bytes) -> bytes:
+        """What recognises a retry: sender, recipient as issued, its occurrence, the body as received.
+
+        NUL separates: no path contains it, the digest's length is fixed.
+        """
+        self.key = hashlib.sha256(
+            b"%b\0%b\0%d\0%b" % (sender_path, self.path, self.occurrence, digest)
+        ).digest()
+        return self.key
+
+    def record(self) -> Record:
+        """The intent to publish this copy; call when it is staged."""
+        assert self.maildir is not None
+        assert self.staged is not None
+        return Record(self.key, self.maildir.path, self.staged.name, self.file)
+
+    def discard(self) -> None:
+        """Remove what is staged and not published; best effort, never raises."""
+        if self.staged is not None:
+            self.staged.discard()

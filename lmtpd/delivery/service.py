@@ -1,0 +1,44 @@
+"""What every transaction of a worker shares. Made after the fork, replaced with its worker."""
+
+import itertools
+from dataclasses import dataclass, field
+from enum import Enum
+
+from lmtpd.delivery.headers import DateClock
+from lmtpd.delivery.intent import Intents
+from lmtpd.delivery.plan import Filter
+from lmtpd.recipients.directory import Directory
+from lmtpd.report.reporter import Reporter
+from storage.ledger import Ledger
+from storage.maildirs import Maildirs
+
+
+class Commit(Enum):
+    """What a transaction asks of the client between the end of the body and the reply (README: policies)."""
+
+    IMMEDIATE = "immediate"
+    CHECKED = "checked"
+    CANCEL = "cancel"
+    HOLD = "hold"
+
+
+@dataclass(slots=True, kw_only=True)
+class Service:
+    """The collaborators and rules of delivery. Safe for all threads of its worker."""
+
+    hostname: str
+    commit: Commit
+    deadline_s: float  # from the end of the body to the last moment a copy may be published
+    directory: Directory
+    filter: Filter
+    maildirs: Maildirs
+    ledger: Ledger
+    intents: Intents | None  # None: retries are not recognised (duplicates = "off")
+    reporter: Reporter
+    token: str  # of this process; with a counter it makes transaction ids
+    dates: DateClock = field(default_factory=DateClock)
+    _count: "itertools.count[int]" = field(default_factory=itertools.count)
+
+    def next_id(self) -> str:
+        """A transaction id: unique over all processes, short enough for a log line."""
+        return f"{self.token[:8]}{next(self._count):06x}"

@@ -1,0 +1,91 @@
+"""Steps 1 and 2 for one copy: decide where it goes, and write it there, into tmp/.
+
+Nothing is visible yet, and nothing synced: the transaction syncs when all copies are written.
+"""
+
+from collections.abc import Callable
+
+from lmtpd.delivery.copy import Copy
+from lmtpd.delivery.headers import Trace
+from lmtpd.delivery.message import Message, bare_lf_count
+from lmtpd.delivery.plan import Filter
+from lmtpd.delivery.spool import MailboxSpool
+from lmtpd.protocol.events import Envelope
+from storage.errors import MailboxMissing, StorageError
+from storage.folders import Layout, folder_parts
+from storage.maildir import Maildir, MaildirPath
+from storage.maildirs import Maildirs
+from storage.names import with_sizes
+
+
+class Stager:
+    """Opens mailboxes and writes copies for one transaction. Raises StorageError: that copy's alone."""
+
+    __slots__ = ("_envelope", "_filter", "_maildirs", "_trace", "_trace_of")
+
+    def __init__(
+        self, maildirs: Maildirs, filter_: Filter, *, envelope: Envelope, trace_of: Callable[[], Trace]
+    ) -> None:
+        self._maildirs = maildirs
+        self._filter = filter_
+        self._envelope = envelope
+        self._trace_of = trace_of
+        self._trace: Trace | None = None
+
+    def open(self, copy: Copy) -> None:
+        """Open the Maildir that the address names, so that a mailbox in trouble is known before the body."""
+        copy.maildir = self._open_folder(copy)
+
+    def write(self, copy: Copy, message: Message, spool: MailboxSpool) -> None:
+        """Decide, and write the copy into tmp/ of the folder that the plan names."""
+        plan = self._filter.decide(message, copy.mailbox)
+        if plan.refusal is not None:
+            copy.outcome = plan.refusal
+            return
+        hosted = copy is spool.host
+        if copy.maildir is None or plan.folder != copy.mailbox.folder:
+            copy.folder, hosted = plan.folder, False
+            copy.maildir = self._open_folder(copy)
+        fields = self.fields_of(copy)
+        if hosted:
+            copy.staged = spool.staged
+        else:
+            self._fill(copy, fields, message, spool)
+        assert copy.staged is not None
+        wire_octets = message.wire_octets + len(fields) + bare_lf_count(fields)
+        copy.file = with_sizes(copy.staged.name, copy.staged.octets, wire_octets)
+        copy.make_key(self._envelope.sender_path, message.digest)
+
+    def fields_of(self, copy: Copy) -> bytes:
+        """The fields on top of copy, with the line ends that the body has."""
+        if self._trace is None:
+            self._trace = self._trace_of()
+        fields = self._trace.fields(copy.address, copy.original)
+        return fields.replace(b"\n", b"\r\n") if self._envelope.body == "BINARYMIME" else fields
+
+    def _fill(self, copy: Copy, fields: bytes, message: Message, spool: MailboxSpool) -> None:
+        assert copy.maildir is not None
+        copy.staged = staged = copy.maildir.stage()
+        if message.data is not None:
+            staged.write(fields + message.data)
+        elif spool.staged is not None:
+            staged.write(fields)
+            staged.write_from(spool.staged, spool.body_offset, message.octets)
+        else:
+            raise StorageError("no recipient's mailbox could hold the message while it arrived")
+
+    def _open_folder(self, copy: Copy) -> Maildir:
+        """Open the Maildir of copy.folder. A folder that is missing and not to be made is the INBOX."""
+        mailbox = copy.mailbox
+        if copy.folder is None:
+            return self._maildirs.open(mailbox.maildir, create=mailbox.create)
+        parts = folder_parts(mailbox.layout, copy.folder)
+        where = MaildirPath(mailbox.maildir.root, mailbox.maildir.parts + parts)
+        try:
+            return self._maildirs.open(where, create=False)
+        except MailboxMissing:
+            inbox = self._maildirs.open(mailbox.maildir, create=mailbox.create)
+            if not mailbox.create_folder:
+                copy.folder = None
+                return inbox
+        return self._maildirs.open(where, create=True, marker=mailbox.layout is Layout.MAILDIRPP)

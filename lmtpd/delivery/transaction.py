@@ -1,0 +1,293 @@
+"""One mail transaction: who sends, who receives, where the body is, and the seven steps of its delivery.
+
+The rule: recipients never share fate. Whatever fails for one copy becomes that copy's outcome; only an
+abort at the barrier, which nothing has been published before, is everybody's.
+"""
+
+from collections.abc import Callable, Iterator
+from enum import Enum
+from typing import Protocol
+
+from lmtpd.delivery.copy import Copy
+from lmtpd.delivery.headers import Trace, original_recipient, protocol_name, source_clause
+from lmtpd.delivery.message import Incoming
+from lmtpd.delivery.outcomes import Cause, Deferred, Delivered, deferred_by, refused_by, reply_for
+from lmtpd.delivery.peer import Peer
+from lmtpd.delivery.service import Commit, Service
+from lmtpd.delivery.spool import MailboxSpool
+from lmtpd.delivery.stage import Stager
+from lmtpd.delivery.summary import Summary, Timing
+from lmtpd.protocol import replies
+from lmtpd.protocol.events import Envelope, RecipientOffered
+from lmtpd.protocol.replies import Reply
+from lmtpd.recipients.mailbox import Mailbox, Unavailable, Unknown
+from storage.errors import StorageError
+
+
+class Verdict(Enum):
+    """Why a client's mail must not be published any more."""
+
+    GONE = "gone"
+    CANCELLED = "cancelled"
+
+
+class Client(Protocol):
+    """The peer as the barrier sees it."""
+
+    def verdict(self) -> Verdict | None:
+        """Tell, without waiting, whether the client has gone or has cancelled; None: go on."""
+
+
+class Transaction:
+    """One mail transaction, from MAIL to the last reply. Confined to the thread of its connection."""
+
+    def __init__(self, service: Service, peer: Peer, envelope: Envelope) -> None:
+        self.id = service.next_id()
+        self.envelope = envelope
+        self.peer = peer
+        self._service = service
+        self._copies: list[Copy] = []
+        self._stager = Stager(service.maildirs, service.filter, envelope=envelope, trace_of=self._trace)
+        self._spool = MailboxSpool((), self._stager.fields_of)
+        self._incoming = Incoming(binary=False, spool=self._spool)
+        self._timing = Timing()
+        self._summary = Summary(self.id, envelope, client=str(peer), timing=self._timing)
+        self._held: list[Copy] = []
+        self._refusal: Reply | None = None
+
+    def offer(self, event: RecipientOffered) -> Reply:
+        """Answer RCPT: resolve the address, and accept or refuse it."""
+        resolved = self._service.directory.find(event.address)
+        match resolved:
+            case Mailbox():
+                self._accept(resolved, event)
+                return replies.RECIPIENT_OK
+            case Unknown(reason):
+                reply, cause = replies.MAILBOX_UNKNOWN, "unknown"
+            case Unavailable(reason):
+                reply, cause = replies.LOOKUP_FAILED, "lookup"
+        self._service.reporter.recipient(
+            self._summary.of_refusal(event.path, reply, cause=cause, detail=reason)
+        )
+        return reply
+
+    def open_body(self) -> Reply:
+        """Answer DATA or the first BDAT: 354 if at least one recipient's Maildir can be used."""
+        self._timing.begin()
+        for copy in self._copies:
+            copy.outcome = None
+            if copy.twin is None:
+                self._guard(copy, self._stager.open)
+        if all(copy.outcome is not None for copy in self._copies if copy.twin is None):
+            # One reply for all, and the transaction stays open (RFC 5321 4.1.1.4).
+            first, *_ = [self._settle_and_report(copy) for copy in self._copies]
+            return first
+        self._spool = MailboxSpool(self._copies, self._stager.fields_of)
+        self._incoming = Incoming(binary=self.envelope.body == "BINARYMIME", spool=self._spool)
+        return replies.START_DATA
+
+    def write(self, data: bytes) -> None:
+        """Take the next octets of the body, un-stuffed, with the line ends of the wire; never raises."""
+        self._incoming.add(data)
+
+    def deliver(self, client: Client, refusal: Reply | None) -> Iterator[Reply]:
+        """Deliver to every recipient; yield exactly one reply each, in order (RFC 2033 4.2).
+
+        Each reply is final and the copy durable when it is yielded. The caller exhausts the iterator
+        even when it cannot send any more. refusal: the session refuses the message for everybody.
+        """
+        try:
+            self._prepare(refusal)  # 1 decide, 2 stage
+            if self._service.commit is Commit.HOLD:
+                yield from self._hold()
+                return
+            self._commit(client)  # 3 intend, 4 barrier, 5 publish
+            for copy in self._copies:
+                yield self._settle(copy)  # 6 reply
+                self._report(copy)
+            # 7 confirm: the connection knows when
+        finally:
+            if not self._held:
+                self.drop()
+
+    def conclude(self) -> None:
+        """`hold`: QUIT or MAIL came. Publish what was answered 250 and not dropped since."""
+        held, self._held = self._held, []
+        if held:
+            self._commit(None)
+            for copy in held:
+                self._settle_and_report(copy)
+            self.confirm()
+
+    def drop(self) -> None:
+        """Discard whatever is not published. Any number of times, at any moment; never raises."""
+        held, self._held = self._held, []
+        for copy in held:
+            copy.outcome = Deferred(Cause.CANCELLED, "RSET or a lost connection while the message was held")
+            self._report(copy)
+        for copy in self._copies:
+            copy.discard()
+        self._spool.discard()
+
+    def confirm(self) -> None:
+        """The client has proved that it read the replies (step 7): the records go.
+
+        All but those of copies that were answered 4xx and may be in the mailbox all the same.
+        """
+        delivered = []
+        for copy in self._copies:
+            if copy.recorded and isinstance(copy.outcome, Delivered):
+                copy.recorded = False
+                delivered.append(copy.key)
+        if delivered:
+            self._service.ledger.confirm(delivered)
+        self.release()
+
+    def release(self) -> None:
+        """The attempt has ended without that proof: its records stay, to recognise the retry."""
+        recorded = []
+        for copy in self._copies:
+            if copy.recorded:
+                copy.recorded = False
+                recorded.append(copy.key)
+        if recorded:
+            self._service.ledger.release(recorded)
+
+    # -- steps 1 and 2: decide, stage
+
+    def _prepare(self, refusal: Reply | None) -> None:
+        self._timing.ended()
+        self._refusal = refusal
+        message = self._incoming.finish()
+        self._summary.received(message.header, message.octets)
+        for copy in self._copies:
+            if refusal is not None:
+                copy.outcome = copy.outcome or refused_by(refusal)
+            elif copy.outcome is None and copy.twin is None:
+                self._guard(copy, lambda copy: self._stager.write(copy, message, self._spool))
+        self._incoming = Incoming(binary=False, spool=self._spool)  # lets go of the body
+        # All copies are written before the first is synced: one journal commit serves many.
+        for copy in self._copies:
+            if copy.staged is not None and copy.outcome is None:
+                self._guard(copy, _sync)
+        self._timing.staged()
+
+    # -- steps 3, 4 and 5: intend, barrier, publish
+
+    def _commit(self, client: Client | None) -> None:
+        """Record, ask the client a last time, and rename; nothing of this is visible before the rename."""
+        staged = [copy for copy in self._copies if copy.staged is not None and copy.outcome is None]
+        if self._service.intents is not None and staged:
+            self._service.intents.record(staged)
+        self._timing.recorded()
+        staged = [copy for copy in staged if copy.outcome is None]
+        if (abort := self._barrier(client)) is not None:
+            self._abandon(staged, abort)
+            return
+        for copy in staged:
+            self._guard(copy, _publish)
+        self._timing.published()
+
+    def _barrier(self, client: Client | None) -> Deferred | None:
+        if client is not None:
+            match client.verdict():
+                case Verdict.GONE:
+                    return Deferred(Cause.CLIENT_GONE, "the client has gone")
+                case Verdict.CANCELLED:
+                    return Deferred(Cause.CANCELLED, "RSET was received behind the end of the message")
+                case None:
+                    pass
+            if self._timing.since_end_s() > self._service.deadline_s:
+                return Deferred(Cause.TOO_LATE, f"not staged within {self._service.deadline_s:g} s")
+        return None
+
+    def _abandon(self, copies: list[Copy], abort: Deferred) -> None:
+        keys = [copy.key for copy in copies if copy.recorded]
+        for copy in copies:
+            copy.outcome = abort
+            copy.recorded = False
+            copy.discard()
+        if keys:
+            self._service.ledger.withdraw(keys)
+
+    # -- step 6: reply
+
+    def _settle(self, copy: Copy) -> Reply:
+        """Make copy's outcome final: durable if it was published. The sync of one new/ serves all in it."""
+        if copy.outcome is None and copy.twin is not None:
+            copy.outcome, copy.folder = copy.twin.outcome, copy.twin.folder
+        elif copy.outcome is None:
+            self._guard(copy, _sync_directory)
+        return self._reply(copy)
+
+    def _reply(self, copy: Copy) -> Reply:
+        if self._refusal is not None:
+            return self._refusal
+        outcome = copy.outcome or Delivered(copy.file)  # undecided is what `hold` answers 250
+        return reply_for(outcome, address=copy.address, transaction_id=self.id)
+
+    def _settle_and_report(self, copy: Copy) -> Reply:
+        reply = self._settle(copy)
+        self._report(copy)
+        return reply
+
+    def _hold(self) -> Iterator[Reply]:
+        self._held = [copy for copy in self._copies if (copy.twin or copy).outcome is None]
+        for copy in self._copies:
+            if copy not in self._held:
+                self._settle_and_report(copy)
+            yield self._reply(copy)
+
+    # -- around the steps
+
+    def _accept(self, mailbox: Mailbox, event: RecipientOffered) -> None:
+        twin = None
+        for copy in self._copies:
+            if copy.mailbox.address == mailbox.address and copy.mailbox.maildir == mailbox.maildir:
+                twin = copy
+                break
+        occurrence = sum(copy.path == event.path for copy in self._copies)
+        original = original_recipient(event.parameters.get("ORCPT", b""))
+        copy = Copy(mailbox, path=event.path, occurrence=occurrence, original=original, twin=twin)
+        self._copies.append(copy)
+
+    def _trace(self) -> Trace:
+        envelope = self.envelope
+        return Trace(
+            sender=str(envelope.sender) if envelope.sender is not None else "",
+            source=source_clause(envelope.helo, self.peer.address),
+            hostname=self._service.hostname,
+            protocol=protocol_name(tls=envelope.tls, smtputf8=envelope.smtputf8),
+            transaction_id=self.id,
+            date=self._service.dates(),
+        )
+
+    def _guard(self, copy: Copy, step: Callable[[Copy], None]) -> None:
+        """Do one step for one copy; what goes wrong is that copy's outcome (RFC 2033 4.2)."""
+        try:
+            step(copy)
+        except StorageError as exc:
+            copy.outcome = deferred_by(exc)
+        except Exception as exc:  # noqa: BLE001 a bug of ours: this recipient's mail waits, nobody's bounces
+            self._service.reporter.bug(exc, transaction=self.id, recipient=copy.address)
+            copy.outcome = Deferred(Cause.BUG, repr(exc))
+
+    def _report(self, copy: Copy) -> None:
+        self._service.reporter.recipient(self._summary.of_copy(copy, self._reply(copy)))
+
+
+def _sync(copy: Copy) -> None:
+    assert copy.staged is not None
+    copy.staged.sync()
+
+
+def _publish(copy: Copy) -> None:
+    assert copy.staged is not None
+    copy.staged.publish(copy.file)
+
+
+def _sync_directory(copy: Copy) -> None:
+    """From here on a failure may leave the file visible: 451, and its record recognises the retry."""
+    assert copy.maildir is not None
+    copy.maildir.sync()
+    copy.outcome = Delivered(copy.file)
