@@ -2,7 +2,7 @@
 
 import email
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from email import policy
 from email.message import EmailMessage
 from pathlib import Path
@@ -14,15 +14,27 @@ from tests.support.server import Server
 
 SENDER = "sender@example.org"
 
+# The socket lies where Postfix's own do, as README tells.
+SOCKET = "private/lmtpd"
+
 CONFIG = """\
 hostname = "mx.example.org"
 
 [[listen]]
-unix = "{folder}/lmtpd.sock"
+unix = "{socket}"
 owner = "postfix"
 group = "postfix"
 mode = "0660"
 """
+
+MAIN_CF = {
+    "virtual_transport": f"lmtp:unix:{SOCKET}",
+    "recipient_delimiter": "+",
+    "lmtp_line_length_limit": "0",
+    "lmtp_destination_concurrency_limit": "50",
+    "lmtp_connection_cache_destinations": SOCKET,
+    "lmtp_send_xforward_command": "yes",
+}
 
 
 class Site:
@@ -49,12 +61,10 @@ class Site:
 def running_site() -> Iterator[Site]:
     """Run both; only mailboxes made by `Site.mailbox` exist."""
     need("root", "postfix")
-    with ExitStack() as stack:
-        folder = stack.enter_context(public_folder("server"))
-        config = CONFIG.format(folder=folder)
-        server = stack.enter_context(Server(folder, config=config, listen=(), create=False))
-        mta = stack.enter_context(postfix(f"lmtp:{server.addresses[0]}"))
-        yield Site(mta, server)
+    with postfix(**MAIN_CF) as mta, public_folder("server") as folder:
+        config = CONFIG.format(socket=mta.queue / SOCKET)
+        with Server(folder, config=config, listen=(), create=False) as server:
+            yield Site(mta, server)
 
 
 def body_of(data: bytes) -> bytes:

@@ -34,31 +34,30 @@ def test_message_arrives_with_our_headers_on_top(site):
     assert "dsn=2.0.0, status=sent (250 2.0.0 <one@example.org> " in delivery
 
 
-def test_our_log_carries_the_queue_id_of_postfix(site):
-    site.mailbox("traced@example.org")
-
-    queue_id = site.deliver(["traced@example.org"], b"Subject: find me\r\n\r\n")
+@pytest.mark.parametrize("xforward", ["yes", "no"])
+def test_our_log_carries_the_queue_id_of_postfix(site, xforward):
+    site.mailbox(f"traced-{xforward}@example.org")
+    site.postfix.set(lmtp_send_xforward_command=xforward)
+    try:
+        queue_id = site.deliver([f"traced-{xforward}@example.org"], b"Subject: find me\r\n\r\n")
+    finally:
+        site.postfix.set(lmtp_send_xforward_command="yes")
 
     wait_for(lambda: queue_id in site.server.log, "Postfix's queue id in our log", deadline_s=5)
     (line,) = [line for line in site.server.log.splitlines() if queue_id in line]
-    assert "traced@example.org" in line
+    assert f"traced-{xforward}@example.org" in line
 
 
-def test_queue_id_comes_by_xforward_when_postfix_is_told_to_send_it(site):
-    site.mailbox("forwarded@example.org")
+def test_queue_id_by_xforward_alone_is_enough(site):
+    maildir = site.mailbox("forwarded@example.org")
     # Without Received lines the queue id can only have come by XFORWARD.
-    site.postfix.set(
-        lmtp_send_xforward_command="yes",
-        header_checks="regexp:{{/^Received:/ IGNORE}}",
-        enable_long_queue_ids="yes",
-    )
+    site.postfix.set(header_checks="regexp:{{/^Received:/ IGNORE}}")
     try:
         queue_id = site.deliver(["forwarded@example.org"], b"Subject: find me\r\n\r\n")
     finally:
-        site.postfix.set(lmtp_send_xforward_command="no", header_checks="", enable_long_queue_ids="no")
+        site.postfix.set(header_checks="")
 
-    stored = maildirs.only_message(site.server.maildir("forwarded@example.org"))
-    assert b"Received:" not in stored.original
+    assert b"Received:" not in maildirs.only_message(maildir).original
     wait_for(lambda: queue_id in site.server.log, "Postfix's queue id in our log", deadline_s=5)
 
 

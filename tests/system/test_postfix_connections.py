@@ -1,11 +1,19 @@
 """How the real Postfix uses its connections: cached, parallel, for probes only, and when we fail it."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.support import maildirs
-from tests.support.site import SENDER, bounce_in
+from tests.support.site import SENDER, SOCKET, bounce_in
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("postfix")]
+
+
+def subjects_in(maildir: Path) -> list[bytes]:
+    """Return all subjects, sorted."""
+    bodies = (stored.original for stored in maildirs.messages(maildir))
+    return sorted(body.partition(b"Subject: ")[2].split(b"\n")[0] for body in bodies)
 
 
 # ---- connections ----------------------------------------------------------------------------------
@@ -14,22 +22,16 @@ pytestmark = [pytest.mark.system, pytest.mark.xdist_group("postfix")]
 def test_cached_connection_carries_many_messages_and_ends_without_harm(site):
     maildir = site.mailbox("cached@example.org")
     log_before = len(site.postfix.log)
-    site.postfix.set(
-        lmtp_connection_cache_destinations=site.server.addresses[0].removeprefix("unix:"),
-        # One process, so that the next message finds the cached connection.
-        lmtp_destination_concurrency_limit="1",
-    )
-    try:
-        for number in range(6):
-            site.deliver(["cached@example.org"], b"Subject: message %d\r\n\r\n" % number)
-    finally:
-        site.postfix.set(lmtp_connection_cache_destinations="", lmtp_destination_concurrency_limit="20")
+
+    for number in range(6):
+        site.deliver(["cached@example.org"], b"Subject: message %d\r\n\r\n" % number)
+    # The cache closes its connections without QUIT.
+    site.postfix.set(lmtp_connection_cache_destinations="")
+    site.deliver(["cached@example.org"], b"Subject: message 6\r\n\r\n")
+    site.postfix.set(lmtp_connection_cache_destinations=SOCKET)
 
     assert "conn_use=" in site.postfix.log[log_before:], "Postfix never used a connection twice"
-    subjects = [f"Subject: message {number}\n".encode() for number in range(6)]
-    assert [
-        subject for subject in subjects for stored in maildirs.messages(maildir) if subject in stored.original
-    ] == subjects
+    assert subjects_in(maildir) == [b"message %d" % number for number in range(7)]
 
 
 def test_burst_over_parallel_connections_arrives_once_each(site):
@@ -39,10 +41,7 @@ def test_burst_over_parallel_connections_arrives_once_each(site):
 
     site.postfix.wait_until_empty()
 
-    subjects = [
-        stored.original.partition(b"Subject: ")[2].split(b"\n")[0] for stored in maildirs.messages(maildir)
-    ]
-    assert sorted(subjects) == sorted(b"burst %d" % number for number in range(40))
+    assert subjects_in(maildir) == sorted(b"burst %d" % number for number in range(40))
 
 
 # ---- address probes -------------------------------------------------------------------------------
@@ -70,6 +69,30 @@ def test_address_probe_delivers_nothing_and_alarms_nobody(site, target):
     log = site.server.log[log_before:].lower()
     assert "error" not in log
     assert "warning" not in log
+
+
+def test_postfix_asks_us_who_exists_before_it_accepts_mail(site):
+    maildir = site.mailbox("real@example.org")
+    site.postfix.set(
+        mynetworks="",
+        smtpd_relay_restrictions="reject_unauth_destination",
+        smtpd_recipient_restrictions="reject_unverified_recipient",
+        unverified_recipient_reject_code="550",
+    )
+    try:
+        known = site.postfix.ask("real@example.org")
+        unknown = site.postfix.ask("invented@example.org")
+    finally:
+        site.postfix.set(
+            mynetworks="127.0.0.0/8",
+            smtpd_relay_restrictions="permit_mynetworks, reject",
+            smtpd_recipient_restrictions="",
+        )
+
+    assert known[0] == 250
+    assert unknown[0] == 550
+    assert "said: 550 5.1.1 " in unknown[1]
+    assert not maildirs.files(maildir)
 
 
 # ---- faults ---------------------------------------------------------------------------------------
