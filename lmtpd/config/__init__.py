@@ -8,29 +8,11 @@ from lmtpd.config.loading import load
 from lmtpd.config.problems import ConfigError, Problem
 from lmtpd.config.schema import Config, TcpListener, UnixListener
 from lmtpd.config.template import Template
-from lmtpd.config.words import (
-    Commit,
-    Detail,
-    Duplicates,
-    Durability,
-    Layout,
-    LogFormat,
-    LogTarget,
-    OnFailure,
-)
 
 __all__ = [
-    "Commit",
     "Config",
     "ConfigError",
-    "Detail",
-    "Duplicates",
-    "Durability",
-    "Layout",
-    "LogFormat",
-    "LogTarget",
     "Need",
-    "OnFailure",
     "Override",
     "Problem",
     "TcpListener",

@@ -11,27 +11,28 @@ import pwd
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PrivateAttr, Tag
 
 from lmtpd.config import values
 from lmtpd.config.template import Template, parse_template
-from lmtpd.config.words import (
-    Commit,
-    Detail,
-    Duplicates,
-    Durability,
-    Layout,
-    LogFormat,
-    LogTarget,
-    OnFailure,
-    SourceKind,
-)
-from lmtpd.protocol.addresses import Address
 
 LEAVE_AS_IS = -1  # for os.chown
 
+
+# The words are those of the modules that act on them, which make their own types of them.
+Layout = Annotated[Literal["maildir++", "fs"], values.choice("maildir++", "fs")]
+Detail = Annotated[Literal["inbox", "existing", "create"], values.choice("inbox", "existing", "create")]
+Commit = Annotated[
+    Literal["immediate", "checked", "cancel", "hold"], values.choice("immediate", "checked", "cancel", "hold")
+]
+Durability = Annotated[Literal["full", "data", "none"], values.choice("full", "data", "none")]
+Duplicates = Annotated[Literal["unconfirmed", "off"], values.choice("unconfirmed", "off")]
+OnFailure = Annotated[Literal["defer", "deliver"], values.choice("defer", "deliver")]
+SourceName = Annotated[Literal["maildirs"], values.choice("maildirs")]
+LogFormat = Annotated[Literal["text", "json"], values.choice("text", "json")]
+LogTarget = Annotated[Literal["stderr", "journal"], values.choice("stderr", "journal")]
 
 PathText = Annotated[str, BeforeValidator(values.path)]
 Switch = Annotated[bool, BeforeValidator(values.switch)]
@@ -144,25 +145,25 @@ class Mailboxes(Section):
 
     path: Annotated[Template, BeforeValidator(parse_template)] | None = None
     create: Switch = False
-    layout: Annotated[Layout, values.choice(Layout)] = Layout.MAILDIRPP
-    detail: Annotated[Detail, values.choice(Detail)] = Detail.EXISTING
+    layout: Layout = "maildir++"
+    detail: Detail = "existing"
     delimiters: Annotated[str, BeforeValidator(values.delimiters)] = "+"
     fold_case: Switch = True
-    postmaster: Annotated[Address, BeforeValidator(values.address)] | None = None
+    postmaster: Annotated[str, BeforeValidator(values.address)] | None = None
 
 
 class RecipientSource(Section):
     """One place that knows recipients."""
 
-    source: Annotated[SourceKind, values.choice(SourceKind)]
+    source: SourceName
 
 
 class Delivery(Section):
     """The promises made to the client."""
 
-    commit: Annotated[Commit, values.choice(Commit)] = Commit.CHECKED
-    durability: Annotated[Durability, values.choice(Durability)] = Durability.FULL
-    duplicates: Annotated[Duplicates, values.choice(Duplicates)] = Duplicates.UNCONFIRMED
+    commit: Commit = "checked"
+    durability: Durability = "full"
+    duplicates: Duplicates = "unconfirmed"
     # From the dot to the last reply.  Postfix waits 600 s (lmtp_data_done_timeout) and then sends again.
     deadline_s: Annotated[int, values.whole(1, 540)] = 240
 
@@ -179,15 +180,15 @@ class Ledger(Section):
     """The record of deliveries that are not yet confirmed, and the history that `trace` reads."""
 
     url: Annotated[str, BeforeValidator(values.ledger_path)] | None = None
-    on_failure: Annotated[OnFailure, values.choice(OnFailure)] = OnFailure.DEFER
+    on_failure: OnFailure = "defer"
     history_days: Annotated[int, values.whole(1, 3650)] = 30
 
 
 class Log(Section):
     """How the log is written."""
 
-    format: Annotated[LogFormat, values.choice(LogFormat)] = LogFormat.TEXT
-    target: Annotated[LogTarget, values.choice(LogTarget)] = LogTarget.STDERR
+    format: LogFormat = "text"
+    target: LogTarget = "stderr"
 
 
 class Config(Section):
@@ -202,7 +203,7 @@ class Config(Section):
     server: Server = Server()
     limits: Limits = Limits()
     mailboxes: Mailboxes = Mailboxes()
-    recipients: tuple[RecipientSource, ...] = (RecipientSource(source=SourceKind.MAILDIRS),)
+    recipients: tuple[RecipientSource, ...] = (RecipientSource(source="maildirs"),)
     delivery: Delivery = Delivery()
     quota: Quota = Quota()
     ledger: Ledger = Ledger()
@@ -232,9 +233,9 @@ class Config(Section):
         return self.mailboxes.path
 
     @property
-    def postmaster(self) -> Address:
+    def postmaster(self) -> str:
         """The address for `<Postmaster>` without a domain (RFC 5321 4.5.1)."""
-        return self.mailboxes.postmaster or Address("postmaster", self.hostname.lower())
+        return self.mailboxes.postmaster or f"postmaster@{self.hostname}"
 
     @property
     def ledger_path(self) -> Path:

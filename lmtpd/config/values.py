@@ -11,11 +11,8 @@ import os
 import pwd
 import re
 from collections.abc import Sequence
-from enum import Enum
 
 from pydantic import BeforeValidator
-
-from lmtpd.protocol.addresses import Address, AddressError, parse_path
 
 # struct sockaddr_un has 108 bytes for the path, one of them for the closing NUL (unix(7)).
 SOCKET_PATH_OCTETS = 107
@@ -24,6 +21,7 @@ SMTP_PORT = 25
 
 _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOSTNAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
+_LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}")
 _MODE = re.compile(r"0?[0-7]{3}")
 _HOST_AND_PORT = re.compile(r"(?:\[([^\[\]]*)\]|([^\[\]:]*)):([0-9]{1,5})", re.ASCII)
 
@@ -67,15 +65,13 @@ def whole(minimum: int, maximum: int) -> BeforeValidator:
     return BeforeValidator(parse)
 
 
-def choice(words: type[Enum]) -> BeforeValidator:
-    """Make the parser of one word out of an Enum's values."""
-    allowed = [str(member.value) for member in words]
+def choice(*words: str) -> BeforeValidator:
+    """Make the parser of one word out of a few."""
 
-    def parse(value: object) -> Enum:
-        for member in words:
-            if value in (member, member.value):
-                return member
-        raise ValueError(f"must be {listed(allowed)}{closest(value, allowed)}")
+    def parse(value: object) -> str:
+        if value not in words or not isinstance(value, str):
+            raise ValueError(f"must be {listed(words)}{closest(value, words)}")
+        return value
 
     return BeforeValidator(parse)
 
@@ -237,17 +233,13 @@ def readable_file(value: object) -> str:
         raise ValueError(f"cannot be read: {exc.strerror}") from exc
 
 
-def address(value: object) -> Address:
-    """Accept a full mail address, without brackets."""
+def address(value: object) -> str:
+    """Accept a full mail address without brackets, of the plain kind: nothing quoted, domain in ASCII."""
     given = text(value)
-    path = f"<{given}>".encode(errors="surrogateescape")
-    try:
-        result, end = parse_path(path, smtputf8=True)
-    except AddressError as exc:
-        raise ValueError(f"is no mail address: {exc}") from exc
-    if result is None or not result.domain or end != len(path):
+    local, _, domain = given.rpartition("@")
+    if not _LOCAL_PART.fullmatch(local) or not _HOSTNAME.fullmatch(domain):
         raise ValueError('must be a full address, such as "postmaster@example.org"')
-    return result
+    return given
 
 
 def no_quota(value: object) -> str:

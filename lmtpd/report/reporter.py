@@ -10,9 +10,8 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
-from lmtpd.config.words import LogFormat, LogTarget
 from lmtpd.report.formats import (
     Fields,
     escaped,
@@ -62,15 +61,15 @@ class Reporter:
 
     def __init__(
         self,
-        log_format: LogFormat = LogFormat.TEXT,
-        target: LogTarget = LogTarget.STDERR,
+        log_format: Literal["text", "json"] = "text",
+        target: Literal["stderr", "journal"] = "stderr",
         *,
         fd: int = STDERR,
         clock: Callable[[], float] = time.time,
         capacity: int = CAPACITY_ITEMS,
     ) -> None:
-        self._in_journal = target is LogTarget.JOURNAL
-        self._in_json = log_format is LogFormat.JSON
+        self._in_journal = target == "journal"
+        self._in_json = log_format == "json"
         self._line = json_line if self._in_json else untimed_text_line if self._in_journal else text_line
         self._clock = clock
         self._output = LineOutput(fd)
