@@ -1,6 +1,13 @@
 """What holds for every test."""
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Several test processes share few cores: how long one example takes says nothing about the code.
+settings.register_profile(
+    "lmtpd", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("lmtpd")
 
 
 @pytest.hookimpl(tryfirst=True)
