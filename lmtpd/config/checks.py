@@ -111,10 +111,8 @@ def _tls(config: Config) -> Iterator[Finding]:
     try:
         # A server has nobody to ask for a passphrase; OpenSSL would ask the terminal.
         context.load_cert_chain(config.tls.cert, config.tls.key, password=lambda: b"")
-    except ssl.SSLError as exc:
-        reason = (exc.reason or "not PEM").replace("_", " ").lower()
+    except OSError as exc:  # ssl.SSLError is one; its strerror speaks of source lines
+        reason = (getattr(exc, "reason", None) or exc.strerror or "not PEM").replace("_", " ").lower()
         yield Finding(
             ("tls", "cert"), f"cannot be used with the key {config.tls.key}: {reason}", config.tls.cert
         )
-    except OSError as exc:
-        yield Finding(("tls", "cert"), f"cannot be used: {exc.strerror}", config.tls.cert)

@@ -56,6 +56,9 @@ class Layers:
         for end in range(len(path), 0, -1):
             if path[:end] in self._origins:
                 return self._origins[path[:end]]
+            # A table that no layer wrote as such comes from the first key that needed it.
+            if inner := [origin for each, origin in self._origins.items() if each[:end] == path[:end]]:
+                return min(inner)
         return self._whole
 
     def source(self, path: KeyPath) -> str:

@@ -191,11 +191,15 @@ class Log(Section):
     target: LogTarget = "stderr"
 
 
+def _machine_name() -> str:
+    return socket.gethostname()
+
+
 class Config(Section):
     """The whole configuration.  Made by `load` only."""
 
     hostname: Annotated[str, BeforeValidator(values.hostname)] = Field(
-        default_factory=socket.gethostname, validate_default=True
+        default_factory=_machine_name, validate_default=True
     )
     state: PathText = "/var/lib/lmtpd"
     listen: tuple[Listener, ...] = ()
