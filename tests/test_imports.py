@@ -8,10 +8,18 @@ from tests.support.sources import PRODUCT, Import, Source, is_within, sources
 
 # cli > server > delivery > recipients, sieve > protocol; delivery, recipients, report, scripts > storage.
 # What a package may import of our own, itself apart. The composition root (cli) may import everything.
+# The words that a setting can have (immediate, checked, ...) are the names of what delivery and recipients do;
+# the server looks out for changes of its configuration with what notices changes of Maildirs.
 MAY_IMPORT = {
-    "lmtpd.server": {"lmtpd.delivery", "lmtpd.recipients", "lmtpd.protocol", "lmtpd.report", "lmtpd.config"},
-    "lmtpd.delivery": {"lmtpd.recipients", "lmtpd.sieve", "lmtpd.protocol", "lmtpd.report", "storage"},
-    "lmtpd.recipients": {"lmtpd.protocol", "storage"},
+    "lmtpd.server": {
+        *("lmtpd.delivery", "lmtpd.recipients", "lmtpd.protocol", "lmtpd.report", "lmtpd.config"),
+        "storage.watch",
+    },
+    "lmtpd.delivery": {
+        *("lmtpd.recipients", "lmtpd.sieve", "lmtpd.protocol", "lmtpd.report", "storage"),
+        "lmtpd.config.words",
+    },
+    "lmtpd.recipients": {"lmtpd.protocol", "storage", "lmtpd.config.words"},
     "lmtpd.sieve": {"lmtpd.protocol"},
     "lmtpd.report": {"storage"},
     "lmtpd.config": set(),
