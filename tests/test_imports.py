@@ -8,7 +8,7 @@ from tests.support.sources import PRODUCT, Import, Source, is_within, sources
 
 # cli > server > delivery > recipients, sieve > protocol; delivery, recipients, report, scripts > storage.
 # What a package may import of our own, itself apart. The composition root (cli) may import everything.
-# The words that a setting can have (immediate, checked, ...) are the names of what delivery and recipients do;
+# The words of a setting (immediate, checked, ...) are the names of what delivery and recipients do;
 # the server looks out for changes of its configuration with what notices changes of Maildirs.
 MAY_IMPORT = {
     "lmtpd.server": {
