@@ -8,7 +8,6 @@ from itertools import combinations
 
 from lmtpd.config.problems import Finding
 from lmtpd.config.schema import Config, TcpListener, UnixListener
-from lmtpd.config.words import Commit, Durability
 
 # Postfix's default; an instance elsewhere is recognised by what lies in its queue directory.
 POSTFIX_QUEUE = "/var/spool/postfix"
@@ -43,14 +42,14 @@ def check(config: Config, needs: Set[Need]) -> Iterator[Finding]:
 
 def warnings(config: Config) -> Iterator[str]:
     """Say what works but may not be meant."""
-    if config.delivery.commit is Commit.HOLD:
+    if config.delivery.commit == "hold":
         yield (
             "delivery.commit = hold: mail is lost when a client closes a connection without QUIT behind it;"
             " Postfix does so with cached connections"
         )
-    if config.delivery.durability is not Durability.FULL:
+    if config.delivery.durability != "full":
         yield (
-            f"delivery.durability = {config.delivery.durability.value}:"
+            f"delivery.durability = {config.delivery.durability}:"
             " a power cut can lose mail that was answered 250"
         )
     if config.tls and config.listen and not any(isinstance(each, TcpListener) for each in config.listen):
@@ -77,14 +76,14 @@ def _listeners(config: Config) -> Iterator[Finding]:
     for (_, one), (index, other) in combinations(enumerate(config.listen), 2):
         if str(one) == str(other):
             yield Finding(("listen", index), f"{other} is listed twice")
-    if config.delivery.commit is Commit.HOLD:
+    if config.delivery.commit == "hold":
         for listener in config.listen:
             if isinstance(listener, UnixListener) and below_postfix_queue(listener.unix):
                 yield Finding(
                     ("delivery", "commit"),
                     f"cannot be combined with the listener {listener} in Postfix's queue directory:"
                     " Postfix closes cached connections without QUIT, so mail that was answered 250 is lost",
-                    Commit.HOLD.value,
+                    "hold",
                     judged_by=(("listen",),),
                 )
 

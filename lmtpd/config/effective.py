@@ -1,7 +1,6 @@
 """A configuration as the keys and values it amounts to, defaults included: what `lmtpd check` shows."""
 
 from collections.abc import Iterator
-from enum import Enum
 
 from lmtpd.config.places import KeyPath
 from lmtpd.config.schema import Config, Section, UnixListener
@@ -36,8 +35,6 @@ def _plain(section: Section, name: str, value: object) -> object:
         return f"{section.mode:04o}"
     if name == "tcp":
         return str(section).removeprefix("tcp:")
-    if isinstance(value, Enum):
-        return value.value
     if isinstance(value, Template):
         return value.text
     return [str(each) for each in value] if isinstance(value, tuple) else value

@@ -17,14 +17,23 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Fiel
 
 from lmtpd.config import values
 from lmtpd.config.template import Template, parse_template
-from lmtpd.config.words import Commit, Detail, Duplicates, Durability, Layout, OnFailure
 
 LEAVE_AS_IS = -1  # for os.chown
 
 
+# The words are those of the modules that act on them, which make their own types of them.
+Layout = Annotated[Literal["maildir++", "fs"], values.choice("maildir++", "fs")]
+Detail = Annotated[Literal["inbox", "existing", "create"], values.choice("inbox", "existing", "create")]
+Commit = Annotated[
+    Literal["immediate", "checked", "cancel", "hold"], values.choice("immediate", "checked", "cancel", "hold")
+]
+Durability = Annotated[Literal["full", "data", "none"], values.choice("full", "data", "none")]
+Duplicates = Annotated[Literal["unconfirmed", "off"], values.choice("unconfirmed", "off")]
+OnFailure = Annotated[Literal["defer", "deliver"], values.choice("defer", "deliver")]
+SourceName = Annotated[Literal["maildirs"], values.choice("maildirs")]
 LogFormat = Annotated[Literal["text", "json"], values.choice("text", "json")]
 LogTarget = Annotated[Literal["stderr", "journal"], values.choice("stderr", "journal")]
-SourceName = Annotated[Literal["maildirs"], values.choice("maildirs")]
+
 PathText = Annotated[str, BeforeValidator(values.path)]
 Switch = Annotated[bool, BeforeValidator(values.switch)]
 
@@ -136,8 +145,8 @@ class Mailboxes(Section):
 
     path: Annotated[Template, BeforeValidator(parse_template)] | None = None
     create: Switch = False
-    layout: Annotated[Layout, values.member(Layout)] = Layout.MAILDIRPP
-    detail: Annotated[Detail, values.member(Detail)] = Detail.EXISTING
+    layout: Layout = "maildir++"
+    detail: Detail = "existing"
     delimiters: Annotated[str, BeforeValidator(values.delimiters)] = "+"
     fold_case: Switch = True
     postmaster: Annotated[str, BeforeValidator(values.address)] | None = None
@@ -152,9 +161,9 @@ class RecipientSource(Section):
 class Delivery(Section):
     """The promises made to the client."""
 
-    commit: Annotated[Commit, values.member(Commit)] = Commit.CHECKED
-    durability: Annotated[Durability, values.member(Durability)] = Durability.FULL
-    duplicates: Annotated[Duplicates, values.member(Duplicates)] = Duplicates.UNCONFIRMED
+    commit: Commit = "checked"
+    durability: Durability = "full"
+    duplicates: Duplicates = "unconfirmed"
     # From the dot to the last reply.  Postfix waits 600 s (lmtp_data_done_timeout) and then sends again.
     deadline_s: Annotated[int, values.whole(1, 540)] = 240
 
@@ -171,7 +180,7 @@ class Ledger(Section):
     """The record of deliveries that are not yet confirmed, and the history that `trace` reads."""
 
     url: Annotated[str, BeforeValidator(values.ledger_path)] | None = None
-    on_failure: Annotated[OnFailure, values.member(OnFailure)] = OnFailure.DEFER
+    on_failure: OnFailure = "defer"
     history_days: Annotated[int, values.whole(1, 3650)] = 30
 
 

@@ -11,7 +11,6 @@ import os
 import pwd
 import re
 from collections.abc import Sequence
-from enum import Enum
 
 from pydantic import BeforeValidator
 
@@ -68,19 +67,13 @@ def whole(minimum: int, maximum: int) -> BeforeValidator:
 
 def choice(*words: str) -> BeforeValidator:
     """Make the parser of one word out of a few."""
-    return BeforeValidator(lambda value: _one_of(words, value))
 
+    def parse(value: object) -> str:
+        if value not in words or not isinstance(value, str):
+            raise ValueError(f"must be {listed(words)}{closest(value, words)}")
+        return value
 
-def member(enum: type[Enum]) -> BeforeValidator:
-    """Make the parser of one word out of an Enum's values."""
-    words = [str(each.value) for each in enum]
-    return BeforeValidator(lambda value: enum(_one_of(words, value)))
-
-
-def _one_of(words: Sequence[str], value: object) -> str:
-    if not isinstance(value, str) or value not in words:
-        raise ValueError(f"must be {listed(words)}{closest(value, words)}")
-    return value
+    return BeforeValidator(parse)
 
 
 def listed(words: Sequence[str]) -> str:
