@@ -12,8 +12,8 @@ from storage.staging import Staged
 class Copy:
     """The state of one accepted recipient. Confined to the thread of its connection."""
 
-    __slots__ = ("address", "file", "folder", "key", "mailbox", "maildir", "occurrence", "original", "outcome",
-                 "path", "recorded", "staged", "twin")  # fmt: skip
+    __slots__ = ("address", "file", "folder", "key", "mailbox", "maildir", "occurrence", "original",
+                 "outcome", "path", "recorded", "staged", "twin")  # fmt: skip
 
     def __init__(
         self, mailbox: Mailbox, *, path: bytes, occurrence: int, original: str, twin: "Copy | None"

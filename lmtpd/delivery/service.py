@@ -1,20 +1,23 @@
 """What every transaction of a worker shares. Made after the fork, replaced with its worker."""
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
 from lmtpd.delivery.headers import DateClock
+from lmtpd.delivery.housekeeping import Housekeeper
 from lmtpd.delivery.intent import Intents
 from lmtpd.delivery.plan import Filter
 from lmtpd.recipients.directory import Directory
 from lmtpd.report.reporter import Reporter
+from storage.history import History
 from storage.ledger import Ledger
 from storage.maildirs import Maildirs
 
 
 class Commit(Enum):
-    """What a transaction asks of the client between the end of the body and the reply (README: policies)."""
+    """What the barrier asks of the client between the end of the body and the reply (README: policies)."""
 
     IMMEDIATE = "immediate"
     CHECKED = "checked"
@@ -35,10 +38,19 @@ class Service:
     ledger: Ledger
     intents: Intents | None  # None: retries are not recognised (duplicates = "off")
     reporter: Reporter
+    history: History
+    housekeeper: Housekeeper
     token: str  # of this process; with a counter it makes transaction ids
     dates: DateClock = field(default_factory=DateClock)
-    _count: "itertools.count[int]" = field(default_factory=itertools.count)
+    _count: Iterator[int] = field(default_factory=itertools.count)
 
     def next_id(self) -> str:
         """A transaction id: unique over all processes, short enough for a log line."""
         return f"{self.token[:8]}{next(self._count):06x}"
+
+    def close(self) -> None:
+        """Write down what is queued and let go of everything; no transaction may be open any more."""
+        self.housekeeper.stop()
+        self.ledger.close()
+        self.reporter.close()
+        self.history.close()

@@ -63,13 +63,9 @@ class Transaction:
                 self._accept(resolved, event)
                 return replies.RECIPIENT_OK
             case Unknown(reason):
-                reply, cause = replies.MAILBOX_UNKNOWN, "unknown"
+                return self._turn_away(event, replies.MAILBOX_UNKNOWN, cause="unknown", detail=reason)
             case Unavailable(reason):
-                reply, cause = replies.LOOKUP_FAILED, "lookup"
-        self._service.reporter.recipient(
-            self._summary.of_refusal(event.path, reply, cause=cause, detail=reason)
-        )
-        return reply
+                return self._turn_away(event, replies.LOOKUP_FAILED, cause="lookup", detail=reason)
 
     def open_body(self) -> Reply:
         """Answer DATA or the first BDAT: 354 if at least one recipient's Maildir can be used."""
@@ -250,6 +246,11 @@ class Transaction:
         original = original_recipient(event.parameters.get("ORCPT", b""))
         copy = Copy(mailbox, path=event.path, occurrence=occurrence, original=original, twin=twin)
         self._copies.append(copy)
+
+    def _turn_away(self, event: RecipientOffered, reply: Reply, *, cause: str, detail: str) -> Reply:
+        report = self._summary.of_refusal(event.path, reply, cause=cause, detail=detail)
+        self._service.reporter.recipient(report)
+        return reply
 
     def _trace(self) -> Trace:
         envelope = self.envelope

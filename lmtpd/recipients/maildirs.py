@@ -7,6 +7,7 @@ opens it without following links.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import PurePosixPath
 from stat import S_ISDIR
 
@@ -19,6 +20,14 @@ from storage.folders import FolderNameError, Layout, folder_of_name, folder_part
 from storage.maildir import MaildirPath
 
 
+class Detail(Enum):
+    """Where user+detail goes."""
+
+    INBOX = "inbox"
+    EXISTING = "existing"  # to the folder of this name if there is one
+    CREATE = "create"  # to the folder of this name, made if it is missing
+
+
 @dataclass(frozen=True, slots=True)
 class MaildirRules:
     """The `[mailboxes]` section as this source needs it."""
@@ -26,7 +35,7 @@ class MaildirRules:
     template: str  # absolute; {user}, {domain}, {detail}
     create: bool
     layout: Layout
-    detail: str  # inbox | existing | create
+    detail: Detail
     delimiters: str
     fold_case: bool
 
@@ -58,7 +67,7 @@ class MaildirSource:
             folder = self._folder(maildir, detail) if detail is not None and exists else None
         except StorageError as exc:
             return Unavailable(str(exc))
-        if folder is None and detail is not None and rules.detail == "create" and self._files_detail:
+        if folder is None and detail is not None and rules.detail is Detail.CREATE and self._files_detail:
             folder = _folder_name(rules.layout, detail)
         return Mailbox(
             user=user,
@@ -67,7 +76,7 @@ class MaildirSource:
             layout=rules.layout,
             folder=folder,
             create=rules.create,
-            create_folder=rules.detail == "create",
+            create_folder=rules.detail is Detail.CREATE,
         )
 
     def explain(self, address: Address) -> Iterator[Step]:
@@ -89,7 +98,7 @@ class MaildirSource:
         missing = "missing, will be made" if rules.create else "missing"
         yield Step("on disk", "a directory" if exists else missing)
         if detail is not None:
-            yield Step(f"detail ({rules.detail})", detail)
+            yield Step(f"detail ({rules.detail.value})", detail)
 
     def _parts(self, user: str, domain: str, detail: str | None) -> tuple[str, ...] | None:
         if self._names_domain and not safe_component(domain):
@@ -142,7 +151,7 @@ class MaildirSource:
         """Find the folder that detail names: exactly, else in another case."""
         rules = self._rules
         wanted = _folder_name(rules.layout, detail)
-        if rules.detail == "inbox" or not self._files_detail or wanted is None:
+        if rules.detail is Detail.INBOX or not self._files_detail or wanted is None:
             return None
         parts = maildir.parts + folder_parts(rules.layout, wanted)
         if self._is_directory(MaildirPath(maildir.root, parts).path):

@@ -63,7 +63,7 @@ def test_no_original_recipient_no_field():
 
 
 @pytest.mark.parametrize(
-    ("top", "end"),
+    "top, end",
     [
         (b"", 0),
         (b"\nbody", 0),
@@ -80,7 +80,7 @@ def test_the_header_ends_before_the_first_empty_line(top: bytes, end: int):
 
 
 @pytest.mark.parametrize(
-    ("before", "after"),
+    "before, after",
     [
         (b"Return-Path: <x@y>\nA: b\n\nbody\n", b"A: b\n\nbody\n"),
         (b"A: b\nreturn-path : <x@y>\n folded\n\there\nC: d\n\nbody", b"A: b\nC: d\n\nbody"),
@@ -136,7 +136,7 @@ def test_hops_are_received_fields_in_any_case():
 
 
 @pytest.mark.parametrize(
-    ("helo", "address", "clause"),
+    "helo, address, clause",
     [
         ("mx.example.org", "", "mx.example.org"),
         ("mx.example.org", "192.0.2.1", "mx.example.org ([192.0.2.1])"),

@@ -1,4 +1,5 @@
 import hashlib
+import itertools
 
 import pytest
 from hypothesis import given
@@ -60,7 +61,7 @@ def test_the_digest_is_of_the_octets_as_received():
     assert message.digest == hashlib.sha256(body).digest()
 
 
-@pytest.mark.parametrize(("excess", "opened"), [(-1, 0), (0, 0), (1, 1)])
+@pytest.mark.parametrize("excess, opened", [(-1, 0), (0, 0), (1, 1)])
 def test_bodies_above_128_kib_go_to_the_spool_as_they_arrive(excess: int, opened: int):
     body = b"x" * (128 * 1024 + excess)
 
@@ -89,7 +90,7 @@ pieces = st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"a", b"\0", b"\xff", 
 def test_chunks_and_spooling_change_nothing(parts: list[bytes], cuts: set[int], binary: bool):
     body = b"".join(parts)
     edges = [0, *sorted(cut for cut in cuts if cut < len(body)), len(body)]
-    chunks = [body[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    chunks = [body[a:b] for a, b in itertools.pairwise(edges)]
     whole, stored, _ = receive([body], binary=binary)
 
     memory = module.MEMORY_OCTETS

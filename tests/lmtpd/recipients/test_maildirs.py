@@ -1,6 +1,7 @@
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from lmtpd.protocol.addresses import Address
 from lmtpd.recipients.directory import Directory
 from lmtpd.recipients.mailbox import Mailbox, Unavailable, Unknown
-from lmtpd.recipients.maildirs import MaildirRules, MaildirSource
+from lmtpd.recipients.maildirs import Detail, MaildirRules, MaildirSource
 from lmtpd.recipients.naming import safe_component
 from storage.disk import Disk
 from storage.folders import Layout, folder_parts
@@ -21,19 +22,19 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "mail"
 
 
-def source(root: Path, template: str = "{domain}/{user}", **changes: object) -> MaildirSource:
+def source(root: Path, template: str = "{domain}/{user}", **changes: Any) -> MaildirSource:
     rules = MaildirRules(
         template=f"{root}/{template}",
         create=False,
         layout=Layout.MAILDIRPP,
-        detail="existing",
+        detail=Detail.EXISTING,
         delimiters="+",
         fold_case=True,
     )
     return MaildirSource(Disk(), replace(rules, **changes))
 
 
-def folder_of(root: Path, local: str, **changes: object) -> str | None:
+def folder_of(root: Path, local: str, **changes: Any) -> str | None:
     found = source(root, **changes).find(Address(local, "example.org"))
     assert isinstance(found, Mailbox)
     return found.folder
@@ -99,12 +100,28 @@ def test_case_is_folded_unless_told_otherwise(root: Path, local: str):
 
 
 def test_composed_and_decomposed_names_are_one_mailbox(root: Path):
-    found = {source(root, create=True).find(Address(name, "example.org")) for name in ("jos\u00e9", "jose\u0301")}
+    found = {
+        source(root, create=True).find(Address(name, "example.org")) for name in ("jos\u00e9", "jose\u0301")
+    }
 
     assert len(found) == 1
 
 
-UNSAFE = ["", ".", "..", ".hidden", "a/b", "/etc", "../x", "a\0b", "a\nb", "a\x7fb", "a\u2028b", "x" * 256, "\u00e9" * 128]
+UNSAFE = [
+    "",
+    ".",
+    "..",
+    ".hidden",
+    "a/b",
+    "/etc",
+    "../x",
+    "a\0b",
+    "a\nb",
+    "a\x7fb",
+    "a\u2028b",
+    "x" * 256,
+    "\u00e9" * 128,
+]
 
 
 @pytest.mark.parametrize("local", UNSAFE)
@@ -142,7 +159,7 @@ def test_whatever_the_address_the_maildir_is_directly_below_the_root(local: str,
 @given(st.text(max_size=60))
 def test_a_detail_never_leaves_the_maildir(detail: str):
     for layout in Layout:
-        found = source(Path("/srv/mail"), create=True, layout=layout, detail="create").find(
+        found = source(Path("/srv/mail"), create=True, layout=layout, detail=Detail.CREATE).find(
             Address("nobody+" + detail, "example.org")
         )
         if isinstance(found, Mailbox) and found.folder is not None:
@@ -158,13 +175,13 @@ def test_detail_existing_names_a_folder_that_is_there(root: Path):
     assert folder_of(root, "alice+other") is None
     assert folder_of(root, "alice+inbox") is None
     assert folder_of(root, "alice+") is None
-    assert folder_of(root, "alice+lists.python", detail="inbox") is None
+    assert folder_of(root, "alice+lists.python", detail=Detail.INBOX) is None
 
 
 def test_detail_create_names_any_safe_folder(root: Path):
-    assert folder_of(root, "alice+new.deep", detail="create") == "new/deep"
-    assert folder_of(root, "alice+../x", detail="create") is None
-    assert folder_of(root, "alice+INBOX", detail="create") is None
+    assert folder_of(root, "alice+new.deep", detail=Detail.CREATE) == "new/deep"
+    assert folder_of(root, "alice+../x", detail=Detail.CREATE) is None
+    assert folder_of(root, "alice+INBOX", detail=Detail.CREATE) is None
 
 
 def test_fs_layout_folders(root: Path):

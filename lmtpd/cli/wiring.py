@@ -1,0 +1,134 @@
+"""The composition root: from a configuration to a service that can deliver.
+
+Called in the process that delivers, after every fork: it opens files and starts threads.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from lmtpd.config import Config
+from lmtpd.delivery.housekeeping import Housekeeper
+from lmtpd.delivery.intent import Intents
+from lmtpd.delivery.plan import Keep
+from lmtpd.delivery.service import Commit, Service
+from lmtpd.protocol.addresses import Address
+from lmtpd.recipients.directory import Directory
+from lmtpd.recipients.maildirs import Detail, MaildirRules, MaildirSource
+from lmtpd.report.records import Level, RecipientReport
+from lmtpd.report.reporter import Reporter
+from storage.disk import Disk
+from storage.errors import StorageError
+from storage.folders import Layout
+from storage.history import History, HistoryRow
+from storage.ledger import Ledger, LedgerError
+from storage.maildir import Durability, MaildirPath
+from storage.maildirs import Maildirs
+from storage.names import NameSource
+from storage.owners import Owner
+
+
+def build_directory(config: Config, disk: Disk) -> Directory:
+    """The recipient sources in their order."""
+    mailboxes = config.mailboxes
+    rules = MaildirRules(
+        template=config.template.text,
+        create=mailboxes.create,
+        layout=Layout(mailboxes.layout),
+        detail=Detail(mailboxes.detail),
+        delimiters=mailboxes.delimiters,
+        fold_case=mailboxes.fold_case,
+    )
+    local, _, domain = config.postmaster.rpartition("@")
+    return Directory(
+        [MaildirSource(disk, rules) for _ in config.recipients], postmaster=Address(local, domain.lower())
+    )
+
+
+def build_service(config: Config) -> Service:
+    """Everything that a transaction needs, started. Settles first what dead processes have left.
+
+    Raises nothing for a ledger or history in trouble: mail is then deferred, and the log says so.
+    """
+    durable = Durability(config.delivery.durability)
+    owner = Owner.of_this_process()
+    reporter = Reporter(config.log.format, config.log.target)
+    ledger = Ledger(config.ledger_path, owner, durable=durable is not Durability.NONE)
+    history = History(config.history_path)
+    names = NameSource(config.hostname, owner.token)
+    dead_tokens = _dead_tokens(ledger, reporter)
+    disk = Disk()
+    maildirs = Maildirs(disk, names, durable=durable, dead_tokens=lambda: dead_tokens)
+    _settle(ledger, maildirs, reporter)
+    intents = Intents(ledger, maildirs, deliver_without_ledger=config.ledger.on_failure == "deliver")
+    housekeeper = Housekeeper(ledger, history, history_days=config.ledger.history_days, reporter=reporter)
+    service = Service(
+        hostname=config.hostname,
+        commit=Commit(config.delivery.commit),
+        deadline_s=config.delivery.deadline_s,
+        directory=build_directory(config, disk),
+        filter=Keep(),
+        maildirs=maildirs,
+        ledger=ledger,
+        intents=intents if config.delivery.duplicates == "unconfirmed" else None,
+        reporter=reporter,
+        history=history,
+        housekeeper=housekeeper,
+        token=owner.token,
+    )
+    reporter.start(HistoryRows(history))
+    housekeeper.start()
+    return service
+
+
+def _dead_tokens(ledger: Ledger, reporter: Reporter) -> frozenset[str]:
+    try:
+        return ledger.dead_tokens()
+    except LedgerError as exc:
+        reporter.event(Level.ALERT, "ledger_failed", error=str(exc))
+        return frozenset()
+
+
+def _settle(ledger: Ledger, maildirs: Maildirs, reporter: Reporter) -> None:
+    """Remove the tmp files of deliveries that died; their records stay, to recognise the retry."""
+    try:
+        records = ledger.recover()
+    except LedgerError:
+        return  # said already; the files are removed when the retry comes, or by maildir-clean
+    for record in records:
+        with suppress(StorageError):
+            maildirs.open(MaildirPath(record.maildir, ()), create=False).remove_tmp(record.tmp)
+    if records:
+        reporter.event(Level.NOTICE, "recovered", records=len(records))
+
+
+class HistoryRows:
+    """Hands reports to the history as its rows."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+
+    def add(self, reports: Sequence[RecipientReport]) -> None:
+        """Keep reports. Raises HistoryError: they come again."""
+        self._history.add([_row(report) for report in reports])
+
+
+def _row(report: RecipientReport) -> HistoryRow:
+    return HistoryRow(
+        at=report.at,
+        outcome=report.outcome,
+        transaction_id=report.id,
+        queue_id=report.queue_id,
+        message_id=report.message_id,
+        sender=report.sender,
+        recipient=report.recipient,
+        original_recipient=report.original_recipient,
+        mailbox=report.maildir,
+        folder=report.folder,
+        file=report.file,
+        octets=report.octets or 0,
+        reply=report.reply,
+        cause=report.cause or report.detail,
+        client=report.client,
+        helo=report.helo,
+        phases=report.phases_ms,
+    )
