@@ -1,0 +1,219 @@
+"""The socket seam: everything the server does to a connected socket is here, and nothing here knows LMTP.
+
+The rule: a client that talks costs one recv(2) for each thing it says. The socket is blocking, with
+SO_RCVTIMEO (settimeout() would make Python call poll(2) before every recv(2)); only a client that is
+silent for QUICK_S is waited for with poll(2), together with the descriptor that announces the drain.
+What a server can see of its peer, on TCP, unix sockets and TLS, was measured: README, "At the barrier".
+"""
+
+import fcntl
+import select
+import socket
+import ssl
+import struct
+import termios
+import time
+from contextlib import suppress
+from typing import NamedTuple
+
+from lmtpd.server.drain import Drain
+
+QUICK_S = 0.5  # how long a thread may sleep in recv(2) without hearing of a drain
+HANDSHAKE_S = 30.0
+READ_OCTETS = 65536
+
+_GONE_UNIX = select.POLLHUP | select.POLLERR | select.POLLNVAL
+_GONE_TCP = _GONE_UNIX | select.POLLRDHUP
+_PEER_ENDED = _GONE_TCP
+
+
+class StreamError(Exception):
+    """Nothing more can be said to this peer."""
+
+
+class PeerLost(StreamError):
+    """The connection was reset, or what came over it was not TLS."""
+
+
+class PeerSilent(StreamError):
+    """Nothing came in time."""
+
+
+class PeerDeaf(StreamError):
+    """What we sent was not taken in time."""
+
+
+class Sight(NamedTuple):
+    """What poll(2) tells about a peer at one moment."""
+
+    readable: bool  # bytes, or the end, can be read without waiting
+    ended: bool  # the peer's end has arrived, perhaps behind bytes that are still unread
+    gone: bool  # it cannot read a reply any more, or (TCP) cannot be told from one that cannot
+
+
+NOTHING = Sight(readable=False, ended=False, gone=False)
+
+
+class Stream:
+    """A connected socket. Confined to one thread, which closes it."""
+
+    __slots__ = ("_drain", "_gone", "_idle_s", "_poll", "_sock", "ended", "is_tls")
+
+    def __init__(self, sock: socket.socket, *, drain: Drain, idle_s: float) -> None:
+        self._sock = sock
+        self._drain = drain
+        self._idle_s = idle_s
+        self._gone = _GONE_UNIX if sock.family == socket.AF_UNIX else _GONE_TCP
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN | select.POLLRDHUP)
+        self.is_tls = False
+        self.ended = False  # the peer's end has been read, or seen to be there
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(min(QUICK_S, idle_s)))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(idle_s))
+
+    @property
+    def is_gone_for_good(self) -> bool:
+        """Whether the end of the peer's stream means that it reads nothing either.
+
+        A client of a unix socket that shut down only its sending side can be told from one that closed,
+        and is served; on TCP, and behind the end of a TLS stream, the two look the same.
+        """
+        return self.ended and (self.is_tls or self._gone is _GONE_TCP)
+
+    def receive(self, octets: int) -> bytes | None:
+        """Wait for bytes; b"" is the peer's end, None the beginning of a drain while it was silent.
+
+        Raises PeerSilent after the idle limit, or at the end of a drain that has begun before; PeerLost.
+        """
+        deadline = 0.0
+        while True:
+            try:
+                data = self._sock.recv(octets)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                deadline = deadline or time.monotonic() + self._idle_s
+                if not self._wait_for_input(deadline):
+                    return None
+            except OSError as exc:
+                self.ended = True
+                raise PeerLost(str(exc)) from exc
+            else:
+                if not data:
+                    self.ended = True
+                return data
+
+    def receive_arrived(self, octets: int) -> bytes:
+        """Return what is there, without waiting; b"" when nothing is, or the end (then `ended` is set)."""
+        try:
+            if self.is_tls:
+                return self._receive_arrived_tls(octets)
+            data = self._sock.recv(octets, socket.MSG_DONTWAIT)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return b""
+        except OSError:
+            data = b""
+        if not data:
+            self.ended = True
+        return data
+
+    def look(self) -> Sight:
+        """Ask poll(2) about the peer, without waiting.
+
+        Not a peek: MSG_PEEK shows a pipelined QUIT and hides the end behind it, POLLRDHUP shows both.
+        """
+        ready = self._poll.poll(0)
+        if not ready and not self.is_tls:
+            return NOTHING
+        events = ready[0][1] if ready else 0
+        ended = bool(events & _PEER_ENDED)
+        self.ended = self.ended or ended
+        readable = bool(events) or (isinstance(self._sock, ssl.SSLSocket) and self._sock.pending() > 0)
+        return Sight(readable=readable, ended=ended, gone=bool(events & self._gone))
+
+    def send(self, data: bytes) -> None:
+        """Send everything; raises PeerDeaf when it is not taken within the idle limit, PeerLost."""
+        try:
+            if self.is_tls:
+                self._sock.settimeout(self._idle_s)
+                self._sock.sendall(data)
+                self._sock.settimeout(0)
+            else:
+                self._sock.sendall(data)
+        except (BlockingIOError, TimeoutError) as exc:
+            raise PeerDeaf("replies were not read in time") from exc
+        except OSError as exc:
+            raise PeerLost(str(exc)) from exc
+
+    def start_tls(self, context: ssl.SSLContext) -> None:
+        """Shake hands as the server, within HANDSHAKE_S; raises PeerLost."""
+        self._sock.settimeout(HANDSHAKE_S)
+        try:
+            self._sock = context.wrap_socket(self._sock, server_side=True)
+            # SSL_read loops over SO_RCVTIMEO for ever, so waiting is left to poll(2) altogether.
+            self._sock.settimeout(0)
+        except OSError as exc:
+            raise PeerLost(f"TLS handshake: {exc}") from exc
+        self.is_tls = True
+
+    def end_orderly(self, wait_s: float) -> bool:
+        """Shut down our side, wait for the peer's end; return whether it had received all we sent.
+
+        A peer that closes with unread bytes shows as a reset. Over a network its end may also have been
+        sent before our last bytes arrived; then they are not acknowledged. (Our own end, which counts as
+        one, may be under way still.) Behind TLS the end of the TCP stream is enough: many clients leave
+        without close_notify, and one who forges a FIN gains a second delivery attempt, nothing more.
+        """
+        deadline = time.monotonic() + wait_s
+        try:
+            if isinstance(self._sock, ssl.SSLSocket):
+                with suppress(ssl.SSLError, OSError):
+                    self._sock.unwrap()  # sends close_notify; want-read, since the peer's is not there yet
+            self._sock.shutdown(socket.SHUT_WR)
+            while (rest_s := deadline - time.monotonic()) > 0:
+                if self._poll.poll(rest_s * 1000) and not self._sock.recv(READ_OCTETS, socket.MSG_DONTWAIT):
+                    return self._unacknowledged() <= 1
+        except OSError:
+            return False
+        return False
+
+    def close(self) -> None:
+        """Close the socket, now. Never raises."""
+        with suppress(OSError):
+            self._sock.close()
+
+    def _wait_for_input(self, deadline: float) -> bool:
+        """Sleep until there is input (True) or a drain begins (False); raises PeerSilent at the deadline."""
+        drain = self._drain
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
+        if drain.begun:
+            deadline = min(deadline, drain.ends_at)
+        else:
+            poll.register(drain.fd, select.POLLIN)
+        ready = poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
+        if not ready:
+            raise PeerSilent("no input in time")
+        return any(fd != drain.fd for fd, _ in ready)
+
+    def _receive_arrived_tls(self, octets: int) -> bytes:
+        """Read record by record: one recv() returns one, though more may have arrived."""
+        data = b""
+        with suppress(ssl.SSLWantReadError):
+            while len(data) < octets:
+                record = self._sock.recv(octets - len(data))
+                if not record:
+                    self.ended = True
+                    break
+                data += record
+        return data
+
+    def _unacknowledged(self) -> int:
+        if self._sock.family == socket.AF_UNIX:
+            return 0  # no network in between: a reset would have shown
+        answer = fcntl.ioctl(self._sock, termios.TIOCOUTQ, b"\0\0\0\0")  # SIOCOUTQ, tcp(7)
+        return int(struct.unpack("i", answer)[0])
+
+
+def _timeval(seconds: float) -> bytes:
+    """Encode a struct timeval; zero would mean no limit at all."""
+    microseconds = max(1, int(seconds * 1_000_000))
+    return struct.pack("ll", *divmod(microseconds, 1_000_000))
