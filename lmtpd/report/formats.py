@@ -18,7 +18,7 @@ MARK_OF_CUT = "..."
 Fields = Iterable[tuple[str, object]]
 LineFormat = Callable[[float, str, Fields], str]
 
-_BARE = re.compile(r"[!#-<>-\[\]-~]+")  # printable ASCII without space, quote, equals sign, backslash
+_BARE = re.compile(r"[!#-&(-<>-\[\]-~]+")  # printable ASCII without space, quotes, equals sign, backslash
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 

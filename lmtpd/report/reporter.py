@@ -22,7 +22,7 @@ from lmtpd.report.formats import (
     untimed_text_line,
 )
 from lmtpd.report.output import LineOutput
-from lmtpd.report.pump import CAPACITY_ITEMS, Pump
+from lmtpd.report.pump import CAPACITY_ITEMS, RETRY_S, Pump
 from lmtpd.report.records import Level, RecipientReport
 
 STDERR = 2
@@ -67,6 +67,7 @@ class Reporter:
         fd: int = STDERR,
         clock: Callable[[], float] = time.time,
         capacity: int = CAPACITY_ITEMS,
+        retry_s: float = RETRY_S,
     ) -> None:
         self._in_journal = target == "journal"
         self._in_json = log_format == "json"
@@ -74,6 +75,7 @@ class Reporter:
         self._clock = clock
         self._output = LineOutput(fd)
         self._capacity = capacity
+        self._retry_s = retry_s
         self._counts: dict[tuple[str, str], int] = {}
         self._counting = threading.Lock()
         self._lines: Pump[RecipientReport | Event] | None = None
@@ -82,10 +84,12 @@ class Reporter:
 
     def start(self, history: HistorySink | None = None) -> None:
         """Start the threads that write; from here on nothing waits for the log.  After the fork."""
-        self._lines = Pump("log", self._write, capacity=self._capacity)
+        self._lines = Pump("log", self._write, capacity=self._capacity, retry_s=self._retry_s)
         self._lines.start()
         if history is not None:
-            self._history = _HistoryWriter(history, self.event, capacity=self._capacity)
+            self._history = _HistoryWriter(
+                history, self.event, capacity=self._capacity, retry_s=self._retry_s
+            )
             self._history.pump.start()
 
     def close(self) -> None:
@@ -186,8 +190,10 @@ class Reporter:
 class _HistoryWriter:
     """Writes the history behind the replies; says once when that fails and once when it works again."""
 
-    def __init__(self, sink: HistorySink, tell: Callable[..., None], *, capacity: int) -> None:
-        self.pump: Pump[RecipientReport] = Pump("history", self._write, capacity=capacity)
+    def __init__(
+        self, sink: HistorySink, tell: Callable[..., None], *, capacity: int, retry_s: float
+    ) -> None:
+        self.pump: Pump[RecipientReport] = Pump("history", self._write, capacity=capacity, retry_s=retry_s)
         self._sink = sink
         self._tell = tell
         self._failing = False

@@ -1,0 +1,329 @@
+"""The Reporter: what is written, when, and what a stuck log or history costs (reports, never mail)."""
+
+import json
+import os
+import threading
+
+import pytest
+
+from lmtpd.report.records import Level, RecipientReport
+from lmtpd.report.reporter import DISTINCT_CAUSES, Reporter
+
+AT = 1_795_510_800.0
+WAIT_S = 30
+
+
+def report(number=0, **fields):
+    values = {
+        "at": AT,
+        "id": f"id{number}",
+        "recipient": "bob@example.net",
+        "outcome": "delivered",
+        "reply": "250 2.0.0 x",
+    }
+    return RecipientReport(**{**values, **fields})
+
+
+class Log:
+    """A pipe that a Reporter writes to."""
+
+    def __init__(self):
+        self.reader, self.fd = os.pipe()
+        os.set_blocking(self.reader, False)
+
+    def read(self):
+        data = b""
+        try:
+            while piece := os.read(self.reader, 1 << 20):
+                data += piece
+        except BlockingIOError:
+            pass
+        return data.decode()
+
+    def fill(self):
+        os.set_blocking(self.fd, False)
+        try:
+            while True:
+                os.write(self.fd, b"x" * 4095 + b"\n")
+        except BlockingIOError:
+            os.set_blocking(self.fd, True)
+
+
+@pytest.fixture
+def log():
+    log = Log()
+    yield log
+    os.close(log.reader)
+    os.close(log.fd)
+
+
+class Rows:
+    """A history that keeps rows in memory, or fails."""
+
+    def __init__(self):
+        self.rows = []
+        self.error = None
+        self.failed = threading.Event()
+        self.added = threading.Event()
+
+    def add(self, reports):
+        if self.error:
+            self.failed.set()
+            raise self.error
+        self.rows += reports
+        self.added.set()
+
+
+def reporter(log, **settings):
+    return Reporter(fd=log.fd, clock=lambda: AT, **{"retry_s": 0, **settings})
+
+
+def test_one_line_for_each_recipient(log):
+    teller = reporter(log)
+    teller.start()
+
+    for number in range(3):
+        teller.recipient(report(number))
+    teller.close()
+
+    lines = log.read().splitlines()
+    assert [line.split()[1] for line in lines] == ["delivered"] * 3
+    assert [line.split()[2] for line in lines] == ["id=id0", "id=id1", "id=id2"]
+
+
+def test_before_the_start_everything_is_written_at_once(log):
+    teller = reporter(log)
+
+    teller.recipient(report())
+    teller.event(Level.NOTICE, "started", pid=7)
+
+    first, second = log.read().splitlines()
+    assert first.endswith('delivered id=id0 from=<> to=<bob@example.net> reply="250 2.0.0 x"')
+    assert second.endswith("started pid=7")
+
+
+def test_event_does_not_wait_for_others(log):
+    teller = reporter(log)
+    teller.start()
+
+    teller.event(Level.ALERT, "ledger_failed", error="disk I/O error")
+
+    os.set_blocking(log.reader, True)
+    assert os.read(log.reader, 4096).endswith(b'ledger_failed error="disk I/O error"\n')
+    os.set_blocking(log.reader, False)
+    teller.close()
+
+
+def test_json_lines(log):
+    teller = reporter(log, log_format="json")
+
+    teller.recipient(report(octets=7))
+    teller.event(Level.INFO, "reloaded", file="/etc/x")
+
+    first, second = map(json.loads, log.read().splitlines())
+    assert (first["event"], first["to"], first["octets"]) == ("delivered", "<bob@example.net>", 7)
+    assert (second["event"], second["file"]) == ("reloaded", "/etc/x")
+
+
+@pytest.mark.parametrize(
+    "outcome, priority", [("delivered", 6), ("recognised", 6), ("deferred", 4), ("refused", 5)]
+)
+def test_journal_gets_priorities_and_no_time(log, outcome, priority):
+    teller = reporter(log, target="journal")
+
+    teller.recipient(report(outcome=outcome))
+
+    assert log.read().startswith(f"<{priority}>{outcome} id=id0")
+
+
+def test_json_for_the_journal_has_the_prefix_too(log):
+    teller = reporter(log, target="journal", log_format="json")
+
+    teller.event(Level.ERROR, "bad")
+
+    assert log.read().startswith('<3>{"at":')
+
+
+def raise_something():
+    raise ValueError("with a\nline break \x1b[31m")
+
+
+@pytest.mark.parametrize("target, prefix", [("stderr", ""), ("journal", "<3>")])
+def test_bug_is_told_with_its_traceback(log, target, prefix):
+    teller = reporter(log, target=target)
+
+    try:
+        raise_something()
+    except ValueError as exc:
+        teller.bug(exc, peer="unix")
+
+    first, *rest = log.read().splitlines()
+    assert 'bug error="ValueError: with a\\nline break \\x1b[31m" peer=unix' in first
+    assert rest[0] == f"{prefix}  | Traceback (most recent call last):"
+    assert any("in raise_something" in line for line in rest)
+    assert all(line.startswith(f"{prefix}  | ") and line.isprintable() for line in rest)
+
+
+def test_bug_in_json_is_one_line(log):
+    teller = reporter(log, log_format="json")
+
+    try:
+        raise_something()
+    except ValueError as exc:
+        teller.bug(exc)
+
+    (line,) = log.read().splitlines()
+    assert "in raise_something" in json.loads(line)["traceback"]
+
+
+def test_counts_by_outcome_and_cause(log):
+    teller = reporter(log)
+
+    for outcome, cause in [
+        ("delivered", ""),
+        ("deferred", "ledger"),
+        ("delivered", ""),
+        ("deferred", "disk_full"),
+    ]:
+        teller.recipient(report(outcome=outcome, cause=cause))
+
+    assert teller.counts() == {("delivered", ""): 2, ("deferred", "ledger"): 1, ("deferred", "disk_full"): 1}
+
+
+def test_counts_do_not_grow_without_limit(log):
+    teller = reporter(log)
+    teller.start()
+
+    for number in range(DISTINCT_CAUSES + 10):
+        teller.recipient(report(outcome="deferred", cause=f"cause {number}"))
+        log.read()
+    teller.close()
+
+    counts = teller.counts()
+    assert len(counts) == DISTINCT_CAUSES + 1
+    assert counts["deferred", "other"] == 10
+
+
+def test_history_gets_every_report(log):
+    teller, rows = reporter(log), Rows()
+    teller.start(rows)
+
+    reports = [report(number) for number in range(5)]
+    for each in reports:
+        teller.recipient(each)
+    teller.close()
+
+    assert rows.rows == reports
+
+
+def test_broken_history_is_one_alarm_and_comes_again(log):
+    teller, rows = reporter(log), Rows()
+    rows.error = RuntimeError("database is locked")
+    teller.start(rows)
+    teller.recipient(report(1))
+    assert rows.failed.wait(WAIT_S)
+    rows.failed.clear()
+    teller.recipient(report(2))
+
+    assert rows.failed.wait(WAIT_S)  # tried again
+    rows.error = None
+    assert rows.added.wait(WAIT_S)
+    teller.close()
+
+    assert [each.id for each in rows.rows] == ["id1", "id2"]
+    text = log.read()
+    assert text.count('history_failed error="RuntimeError: database is locked"') == 1
+    assert text.count("history_recovered dropped=0") == 1
+
+
+def test_broken_history_loses_the_oldest_and_says_how_many(log):
+    teller, rows = reporter(log, capacity=3), Rows()
+    rows.error = OSError("no")
+    teller.start(rows)
+    for number in range(5):
+        teller.recipient(report(number))
+    assert rows.failed.wait(WAIT_S)
+    assert teller.dropped_rows == 2
+
+    rows.error = None
+    assert rows.added.wait(WAIT_S)
+    teller.close()
+
+    assert [each.id for each in rows.rows] == ["id2", "id3", "id4"]
+    assert "history_recovered dropped=2" in log.read()
+
+
+def test_rows_that_a_broken_history_has_at_the_end_are_counted(log):
+    teller, rows = reporter(log), Rows()
+    rows.error = OSError("no")
+    teller.start(rows)
+    teller.recipient(report(1))
+    teller.recipient(report(2))
+
+    teller.close()
+
+    assert "history_lost count=2" in log.read()
+
+
+def test_log_that_nobody_reads_delays_nothing_and_loses_the_oldest(log, monkeypatch):
+    monkeypatch.setattr("lmtpd.report.reporter._PATIENCE_S", 0)
+    teller, rows = reporter(log, capacity=10), Rows()
+    log.fill()
+    teller.start(rows)
+
+    for number in range(25):
+        teller.recipient(report(number))
+    assert rows.added.wait(WAIT_S)  # the history does not wait for the log
+
+    assert teller.dropped_lines == 15
+    text = log.read()
+    os.set_blocking(log.reader, True)
+    while "log_lines_dropped" not in text:
+        text += os.read(log.reader, 4096).decode()
+    os.set_blocking(log.reader, False)
+    teller.close()
+    assert "log_lines_dropped count=15" in text
+    assert "id=id14 " not in text
+    assert "id=id15 " in text
+    assert "id=id24 " in text
+
+
+def test_close_with_a_log_that_nobody_reads_comes_to_an_end(log, monkeypatch):
+    monkeypatch.setattr("lmtpd.report.reporter._PATIENCE_S", 0)
+    teller = reporter(log)
+    log.fill()
+    teller.start()
+    teller.recipient(report())
+
+    teller.close()
+    teller.close()
+
+    assert "id=id0" not in log.read()
+
+
+def test_report_that_cannot_be_written_does_not_stop_the_others(log):
+    class Unprintable:
+        def __str__(self):
+            raise RuntimeError("no")
+
+    teller = reporter(log)
+    teller.start()
+
+    teller.event(Level.INFO, "strange", value=Unprintable())
+    teller.recipient(report(1))
+    teller.close()
+
+    first, second = log.read().splitlines()
+    assert first == "bug error=RuntimeError in=report"
+    assert "id=id1" in second
+
+
+def test_after_the_end_nothing_is_lost(log):
+    teller = reporter(log)
+    teller.start(Rows())
+    teller.close()
+
+    teller.event(Level.NOTICE, "stopped")
+
+    assert log.read().endswith("stopped\n")
+    assert (teller.dropped_lines, teller.dropped_rows) == (0, 0)
