@@ -4,10 +4,14 @@ import socket
 import ssl
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 
 import trustme
+
+from lmtpd.server.drain import Drain
+from lmtpd.server.stream import Stream
 
 TRANSPORTS = ("unix", "tcp")
 
@@ -22,6 +26,20 @@ def connected_pair(transport: str) -> tuple[socket.socket, socket.socket]:
     for end in (server, client):  # what was sent has arrived, on loopback
         end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return server, client
+
+
+@contextmanager
+def streaming(transport: str, *, idle_s: float = 5.0) -> Iterator[tuple[Stream, socket.socket, Drain]]:
+    """Yield a stream, the client's end, and the drain that the stream heeds."""
+    server, client = connected_pair(transport)
+    drain = Drain()
+    stream = Stream(server, drain=drain, idle_s=idle_s)
+    try:
+        yield stream, client, drain
+    finally:
+        stream.close()
+        client.close()
+        drain.close()
 
 
 def reset(client: socket.socket) -> None:
