@@ -1,6 +1,7 @@
 """What only shows when keys are looked at together, or at the machine they are meant for."""
 
 import os
+import pwd
 import ssl
 from collections.abc import Iterator, Set
 from enum import Enum
@@ -19,6 +20,9 @@ class Need(Enum):
 
     LISTENER = "listener"
     MAILBOXES = "mailboxes"
+    PRIVILEGES = (
+        "privileges"  # to become server.run_as, to read the key: an administrator's `trace` has neither
+    )
 
 
 def check(config: Config, needs: Set[Need]) -> Iterator[Finding]:
@@ -37,7 +41,9 @@ def check(config: Config, needs: Set[Need]) -> Iterator[Finding]:
         )
     yield from _listeners(config)
     yield from _server(config)
-    yield from _tls(config)
+    if Need.PRIVILEGES in needs:
+        yield from _run_as(config)
+        yield from _tls(config)
 
 
 def warnings(config: Config) -> Iterator[str]:
@@ -104,15 +110,40 @@ def _server(config: Config) -> Iterator[Finding]:
         yield Finding(("state",), "is not a directory", config.state)
 
 
+def _run_as(config: Config) -> Iterator[Finding]:
+    name = config.server.run_as
+    if name is not None and os.geteuid() not in (0, pwd.getpwnam(name).pw_uid):
+        yield Finding(
+            ("server", "run_as"),
+            "only root can become another user: start the server as root, or as this user",
+            name,
+        )
+
+
 def _tls(config: Config) -> Iterator[Finding]:
     if config.tls is None:
+        return
+    cert, key = config.tls.cert, config.tls.key
+    unreadable = [
+        Finding(("tls", name), f"cannot be read: {why}", path)
+        for name, path in (("cert", cert), ("key", key))
+        if (why := _why_unreadable(path))
+    ]
+    if unreadable:
+        yield from unreadable
         return
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         # A server has nobody to ask for a passphrase; OpenSSL would ask the terminal.
-        context.load_cert_chain(config.tls.cert, config.tls.key, password=lambda: b"")
+        context.load_cert_chain(cert, key, password=lambda: b"")
     except OSError as exc:  # ssl.SSLError is one; its strerror speaks of source lines
         reason = (getattr(exc, "reason", None) or exc.strerror or "not PEM").replace("_", " ").lower()
-        yield Finding(
-            ("tls", "cert"), f"cannot be used with the key {config.tls.key}: {reason}", config.tls.cert
-        )
+        yield Finding(("tls", "cert"), f"cannot be used with the key {key}: {reason}", cert)
+
+
+def _why_unreadable(path: str) -> str:
+    try:
+        with open(path, "rb"):
+            return ""
+    except OSError as exc:
+        return exc.strerror or str(exc)

@@ -104,8 +104,8 @@ Listener = Annotated[
 class Tls(Section):
     """Certificate and key in PEM files; with both, TCP listeners offer STARTTLS."""
 
-    cert: Annotated[str, BeforeValidator(values.readable_file)]
-    key: Annotated[str, BeforeValidator(values.readable_file)]
+    cert: PathText
+    key: PathText
 
 
 class Server(Section):

@@ -18,7 +18,9 @@ MARK_OF_CUT = "..."
 Fields = Iterable[tuple[str, object]]
 LineFormat = Callable[[float, str, Fields], str]
 
-_BARE = re.compile(r"[!#-&(-<>-\[\]-~]+")  # printable ASCII without space, quotes, equals sign, backslash
+_BARE = re.compile(
+    r"[!#-&(-<>-\[\]-~]+"
+).fullmatch  # printable ASCII without space, quotes, equals sign, backslash
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -53,13 +55,13 @@ def text_line(at: float, name: str, fields: Fields) -> str:
 
 def untimed_text_line(at: float, name: str, fields: Fields) -> str:  # noqa: ARG001 - one signature for all
     """Write `name key=value ...`, for the journal, which has the time itself."""
-    pairs = [f"{key}={_text_value(value)}" for key, value in fields if value not in ("", None)]
+    pairs = [f"{key}={_text_value(value)}" for key, value in fields if value is not None and value != ""]
     return " ".join([name, *pairs])
 
 
 def json_line(at: float, name: str, fields: Fields) -> str:
     """Write one JSON object with "at" and "event" first."""
-    values = {key: _json_value(value) for key, value in fields if value not in ("", None)}
+    values = {key: _json_value(value) for key, value in fields if value is not None and value != ""}
     line = json.dumps({"at": timestamp(at), "event": name, **values}, separators=(",", ":"))
     return line.replace("\x7f", "\\u007f")  # the one control character that JSON lets through
 
@@ -96,12 +98,14 @@ def _escaped_character(character: str) -> str:
 
 
 def _text_value(value: object) -> str:
+    if isinstance(value, str):
+        text = value if len(value) <= VALUE_CHARACTERS else _cut(value)
+        return text if _BARE(text) else f'"{escaped(text)}"'
+    if isinstance(value, float):
+        return f"{value:g}"
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int | float):
-        return f"{value:g}" if isinstance(value, float) else str(value)
-    text = _cut(str(value))
-    return text if _BARE.fullmatch(text) else f'"{escaped(text)}"'
+    return str(value) if isinstance(value, int) else _text_value(str(value))
 
 
 def _json_value(value: object) -> object:

@@ -5,7 +5,7 @@ import pwd
 import pytest
 import trustme
 
-from lmtpd.config import ConfigError, Override, load, warnings
+from lmtpd.config import ConfigError, Need, Override, load, warnings
 from tests.support.configs import MAILBOXES, setting
 
 
@@ -42,25 +42,50 @@ def test_certificate_and_key_must_belong_together(tmp_path):
         authority.issue_cert("mx.example.org").private_key_and_cert_chain_pem.write_to_path(
             str(tmp_path / name)
         )
+    cert = setting(f"tls.cert={tmp_path}/one")
 
-    load(None, [MAILBOXES, setting(f"tls.cert={tmp_path}/one"), setting(f"tls.key={tmp_path}/one")])
+    load(None, [cert, setting(f"tls.key={tmp_path}/one")], needs={Need.PRIVILEGES})
     with pytest.raises(ConfigError, match=r"cannot be used with the key .*mismatch"):
-        load(None, [MAILBOXES, setting(f"tls.cert={tmp_path}/one"), setting(f"tls.key={tmp_path}/two")])
+        load(None, [cert, setting(f"tls.key={tmp_path}/two")], needs={Need.PRIVILEGES})
 
 
-def test_certificate_in_a_directory_is_reported(tmp_path):
-    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
-        load(None, [MAILBOXES, setting(f"tls.cert={tmp_path}"), setting(f"tls.key={tmp_path}")])
+def test_certificate_that_is_none_is_reported():
+    flags = [setting("tls.cert=/dev/null"), setting("tls.key=/dev/null")]
+
+    with pytest.raises(ConfigError) as caught:
+        load(None, flags, needs={Need.PRIVILEGES})
+
+    assert "tls.cert" in str(caught.value)
+
+
+def test_both_files_of_tls_are_reported_when_neither_can_be_read(tmp_path):
+    flags = [setting(f"tls.cert={tmp_path}"), setting("tls.key=/nowhere/key")]
+
+    with pytest.raises(ConfigError) as caught:
+        load(None, flags, needs={Need.PRIVILEGES})
+
+    assert list(map(str, caught.value.problems)) == [
+        f'--set: tls.cert = "{tmp_path}": cannot be read: Is a directory',
+        '--set: tls.key = "/nowhere/key": cannot be read: No such file or directory',
+    ]
 
 
 def test_only_root_may_run_as_another_user(monkeypatch):
+    flags = [setting("server.run_as=daemon")]
     monkeypatch.setattr("os.geteuid", lambda: 12345)
 
     with pytest.raises(ConfigError, match="only root can become another user"):
-        load(None, [MAILBOXES, setting("server.run_as=daemon")])
+        load(None, flags, needs={Need.PRIVILEGES})
 
     monkeypatch.setattr("os.geteuid", lambda: pwd.getpwnam("daemon").pw_uid)
-    assert load(None, [MAILBOXES, setting("server.run_as=daemon")]).server.run_as == "daemon"
+    assert load(None, flags, needs={Need.PRIVILEGES}).server.run_as == "daemon"
+
+
+def test_who_does_not_serve_needs_no_privileges(monkeypatch):
+    flags = [setting("server.run_as=daemon"), setting("tls.cert=/nowhere"), setting("tls.key=/nowhere")]
+    monkeypatch.setattr("os.geteuid", lambda: 12345)
+
+    assert load(None, flags, needs=frozenset()).server.run_as == "daemon"
 
 
 @pytest.mark.parametrize(
