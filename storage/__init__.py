@@ -1,0 +1,1 @@
+"""Mailboxes on disk: knows no addresses, no reply codes, no LMTP."""
