@@ -27,8 +27,8 @@ class ServerFailed(AssertionError):
 class Server:
     """One server with its socket, Maildirs, state and log below `folder`; serving inside the `with` block.
 
-    Give `config` (TOML) for what flags cannot say; its listeners are added to those of the flags. A traceback
-    in the log fails the block: whatever the peer did, it is a bug of ours.
+    Give `config` (TOML) for what flags cannot say; its own listeners count where `listen` is empty. A
+    traceback in the log fails the block: whatever the peer did, it is a bug of ours.
     """
 
     def __init__(
@@ -58,7 +58,9 @@ class Server:
         if config:
             (folder / "lmtpd.toml").write_text(config)
             self._command += ["--config", str(folder / "lmtpd.toml")]
-            self.addresses += [f"unix:{path}" for path in re.findall(r'^unix = "(.*)"', config, re.MULTILINE)]
+            if not listen:
+                paths = re.findall(r'^unix = "(.*)"', config, re.MULTILINE)
+                self.addresses = [f"unix:{path}" for path in paths]
         self._command += flags
 
     def _address(self, kind: str) -> str:
