@@ -20,7 +20,7 @@ HOST_OCTETS = 100
 _PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_")
 
 _OURS = re.compile(
-    r"(?P<base>[0-9]+\.M[0-9]+P(?P<pid>[0-9]+)Q[0-9]+R(?P<token>[0-9a-f]+)\.(?P<host>[^,:/\0]+))"
+    r"(?P<base>[0-9]+\.M[0-9]+P(?P<pid>[0-9]+)Q[0-9]+R(?P<token>[0-9a-f]+)\.(?P<host>[A-Za-z0-9._\\-]+))"
     r"(?:,S=(?P<octets>[0-9]+))?(?:,W=(?P<wire_octets>[0-9]+))?(?::2,(?P<flags>[A-Za-z]*))?"
 )
 _TOKEN = re.compile(r"[0-9a-f]+")
