@@ -7,8 +7,6 @@ to the postmaster, so they are for faults of the client's program only.
 
 from dataclasses import dataclass, field
 
-from lmtpd.protocol.addresses import Address
-
 LINE_OCTETS = 512  # of a reply line with its CRLF (RFC 5321 4.5.3.1.5); longer texts are cut
 ADDRESS_CHARACTERS = (
     256  # of an address in a reply: a path's limit (RFC 5321 4.5.3.1.3), leaves room for the id
@@ -89,9 +87,9 @@ def chunk_received(octets: int) -> Reply:
     return Reply(250, "2.0.0", (f"{octets} octets received",))
 
 
-def delivered(address: Address, queue_id: str) -> Reply:
+def delivered(address: str, transaction_id: str) -> Reply:
     """Return the promise: one complete copy is in this recipient's mailbox and survives a power cut."""
-    return Reply(250, "2.0.0", (f"<{str(address)[:ADDRESS_CHARACTERS]}> Saved {queue_id}",))
+    return Reply(250, "2.0.0", (f"<{address[:ADDRESS_CHARACTERS]}> Saved {transaction_id}",))
 
 
 HELP = Reply(214, "2.0.0", ("LHLO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT: see RFC 2033, RFC 5321",))
