@@ -66,11 +66,6 @@ class Incoming:
         self._written = 0
         self._written_wire = 0
 
-    @property
-    def spooled(self) -> bool:
-        """Whether the body has outgrown memory and lies in the spool."""
-        return self._spooled
-
     def add(self, data: bytes) -> None:
         """Take the next octets of the body, in any portion."""
         self._sha256.update(data)

@@ -13,6 +13,7 @@ from lmtpd.delivery.headers import (
     header_end,
     hops_of,
     message_id_of,
+    original_recipient,
     protocol_name,
     queue_id_of,
     source_clause,
@@ -127,6 +128,22 @@ def test_message_id_is_taken_as_written_but_printable():
     assert message_id_of(b"message-id:\n <2@x>\n") == "<2@x>"
     assert message_id_of(b"Message-Id: <\x1b[31m\xff@x>\n") == "<?[31m\N{REPLACEMENT CHARACTER}@x>"
     assert message_id_of(b"A: b\n") == ""
+
+
+@pytest.mark.parametrize(
+    "orcpt, address",
+    [
+        (b"rfc822;alias@example.org", "alias@example.org"),
+        (b"RFC822;a+2Bb@example.org", "a+b@example.org"),
+        (b"x400;whatever", ""),
+        (b"rfc822", ""),
+        (b"", ""),
+        (b"rfc822;a+0Ab@example.org", ""),
+        (b"rfc822;bad+xtext", ""),
+    ],
+)
+def test_the_original_recipient_is_read_from_orcpt_or_not_at_all(orcpt: bytes, address: str):
+    assert original_recipient(orcpt) == address
 
 
 def test_hops_are_received_fields_in_any_case():

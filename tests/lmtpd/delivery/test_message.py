@@ -83,6 +83,17 @@ def test_a_large_body_loses_its_return_path_and_keeps_its_header():
     assert (message.octets, message.wire_octets) == (len(stored), wire_size(stored))
 
 
+@pytest.mark.parametrize("tail", [b"\r", b"\r\r", b"\r\r\n", b"\n", b"\r\n\r"])
+def test_a_cr_at_the_edge_of_a_portion_waits_for_what_follows(tail: bytes):
+    body = b"x" * (128 * 1024 + 1) + tail
+    chunks = [body[: -len(tail)], *(tail[i : i + 1] for i in range(len(tail)))]
+
+    message, stored, _ = receive(chunks)
+
+    assert stored == body.replace(b"\r\n", b"\n")
+    assert (message.octets, message.wire_octets) == (len(stored), wire_size(stored))
+
+
 pieces = st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"a", b"\0", b"\xff", b".", b"A: b"]), max_size=30)
 
 

@@ -1,11 +1,13 @@
 import errno
 import os
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from lmtpd.delivery.intent import Intents
 from lmtpd.delivery.message import Message
 from lmtpd.delivery.plan import HOPS, Plan
 from lmtpd.delivery.service import Commit
@@ -374,6 +376,63 @@ def test_a_key_in_flight_is_deferred(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     assert answered[0] is replies.IN_FLIGHT
     assert answered[1].code == 250
+    assert len(files(tmp_path, "example.org/a")) == 1
+
+
+def test_a_key_in_flight_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    service = make_service(tmp_path)
+    first, _ = deliver(service, [A], BODY)
+    monkeypatch.setattr("lmtpd.delivery.intent.time.sleep", lambda _: first.release())
+
+    _, answered = deliver(service, [A], BODY)
+
+    assert codes(answered) == [250]
+    assert len(files(tmp_path, "example.org/a")) == 1
+
+
+def test_a_record_of_a_mailbox_that_has_moved_is_looked_for_where_it_was(tmp_path: Path):
+    service = make_service(tmp_path, detail=Detail.CREATE)
+    first, _ = deliver(service, ["a+x@example.org"], BODY)
+    first.release()
+    inbox = make_service(tmp_path, detail=Detail.INBOX)
+    inbox.intents = Intents(service.ledger, inbox.maildirs, deliver_without_ledger=False)
+    inbox.ledger = service.ledger
+
+    _, answered = deliver(inbox, ["a+x@example.org"], BODY)
+
+    assert codes(answered) == [250]
+    assert files(tmp_path, "example.org/a") == []
+    assert len(files(tmp_path, "example.org/a", ".x")) == 1
+
+
+def test_a_record_of_a_mailbox_that_is_gone_is_delivered_anew(tmp_path: Path):
+    service = make_service(tmp_path, detail=Detail.CREATE)
+    first, _ = deliver(service, ["a+x@example.org"], BODY)
+    first.release()
+    shutil.rmtree(tmp_path / "mail/example.org/a/.x")
+    inbox = make_service(tmp_path, detail=Detail.INBOX)
+    inbox.intents = Intents(service.ledger, inbox.maildirs, deliver_without_ledger=False)
+
+    _, answered = deliver(inbox, ["a+x@example.org"], BODY)
+
+    assert codes(answered) == [250]
+    assert len(files(tmp_path, "example.org/a")) == 1
+
+
+def test_a_record_that_cannot_be_looked_for_defers(tmp_path: Path):
+    disk = FaultyDisk("nothing yet", errno.EIO)
+    service = make_service(tmp_path, disk=disk)
+    first, _ = deliver(service, [A], BODY)
+    first.release()
+    disk.call = "sync_directory"
+
+    second, answered = deliver(service, [A], BODY)
+    second.confirm()
+    disk.call = "nothing any more"
+    _, third = deliver(service, [A], BODY)
+
+    assert codes(answered) == [451]
+    assert codes(third) == [250]
     assert len(files(tmp_path, "example.org/a")) == 1
 
 

@@ -90,6 +90,41 @@ def test_an_unreadable_parent_is_not_a_bounce(root: Path):
     assert isinstance(MaildirSource(Denied(), rules).find(Address("alice", "example.org")), Unavailable)
 
 
+class Failing(Disk):
+    """A disk on which one call fails."""
+
+    def __init__(self, call: str) -> None:
+        self._call = call
+
+    def _strike(self, call: str) -> None:
+        if call == self._call:
+            raise OSError(5, "Input/output error")
+
+    def open_directory(self, name: str, *, dir_fd: int | None = None, follow: bool = False) -> int:
+        self._strike("open_directory")
+        return super().open_directory(name, dir_fd=dir_fd, follow=follow)
+
+    def list_names(self, fd: int) -> list[str]:
+        self._strike("list_names")
+        return super().list_names(fd)
+
+
+@pytest.mark.parametrize("call", ["open_directory", "list_names"])
+@pytest.mark.parametrize("local", ["bob", "alice+x"])
+def test_a_disk_in_trouble_is_not_a_bounce(root: Path, call: str, local: str):
+    failing = MaildirSource(Failing(call), source(root)._rules)
+
+    assert isinstance(failing.find(Address(local, "example.org")), Unavailable)
+
+
+def test_explain_says_what_is_in_the_way(root: Path):
+    (root / "example.org/file").write_text("")
+
+    steps = {step.question: step.answer for step in source(root).explain(Address("file", "example.org"))}
+
+    assert "not a directory" in steps["on disk"]
+
+
 @pytest.mark.parametrize("local", ["ALICE", "Alice", "aLiCe"])
 def test_case_is_folded_unless_told_otherwise(root: Path, local: str):
     folded = source(root).find(Address(local, "example.org"))
