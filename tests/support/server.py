@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -40,6 +40,7 @@ class Server:
         listen: Sequence[str] = ("unix",),
         create: bool = True,
         wrapper: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
         self.mail = folder / "mail"
@@ -48,6 +49,7 @@ class Server:
         self.addresses = [self._address(kind) for kind in listen]
         self.traceback_is_fine = False
         self._wrapper = list(wrapper)
+        self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
         self._command = [sys.executable, "-m", "lmtpd", "serve"]
         for address in self.addresses:
@@ -96,6 +98,7 @@ class Server:
             self._process = subprocess.Popen(
                 [*self._wrapper, *self._command],
                 cwd=ROOT,
+                env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
