@@ -104,9 +104,9 @@ class Failing(Disk):
         self._strike("open_directory")
         return super().open_directory(name, dir_fd=dir_fd, follow=follow)
 
-    def list_names(self, fd: int) -> list[str]:
+    def list_names(self, fd: int, *, at_most: int | None = None) -> list[str]:
         self._strike("list_names")
-        return super().list_names(fd)
+        return super().list_names(fd, at_most=at_most)
 
 
 @pytest.mark.parametrize("call", ["open_directory", "list_names"])
