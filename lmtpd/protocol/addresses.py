@@ -78,11 +78,13 @@ def parse_path(text: bytes, *, smtputf8: bool) -> tuple[Address | None, int]:
     if match is None:
         raise AddressError("malformed address")
     path, dot_string, quoted, domain, ipv4, ipv6 = match.group(0, 1, 2, 3, 4, 5)
-    if not smtputf8 and not path.isascii():
-        raise NonAsciiAddress("address needs SMTPUTF8")
+    if not path.isascii():
+        if not smtputf8:
+            raise NonAsciiAddress("address needs SMTPUTF8")
+        _check_utf8(path)
     local = dot_string if quoted is None else _QUOTED_PAIR.sub(rb"\1", quoted)
     host = _parse_literal(ipv4, ipv6) if domain is None else _parse_domain(domain)
-    return Address(_decode_local(local), host), len(path)
+    return Address(local.decode("utf-8"), host), len(path)
 
 
 def split_detail(local: str, delimiters: str) -> tuple[str, str | None]:
@@ -96,14 +98,14 @@ def split_detail(local: str, delimiters: str) -> tuple[str, str | None]:
     return local, None
 
 
-def _decode_local(local: bytes) -> str:
+def _check_utf8(path: bytes) -> None:
+    """Check all of it, also the source route that nobody reads: the path as issued goes into logs."""
     try:
-        text = local.decode("utf-8")
+        text = path.decode("utf-8")
     except UnicodeDecodeError as exc:
         raise AddressError("address is not UTF-8") from exc
-    if not text.isascii() and _UNICODE_CONTROL(text):
+    if _UNICODE_CONTROL(text):
         raise AddressError("control character in address")
-    return text
 
 
 def _parse_domain(domain: bytes) -> str:
