@@ -20,6 +20,7 @@ from lmtpd.server.drain import Drain
 
 QUICK_S = 0.5  # how long a thread may sleep in recv(2) without hearing of a drain
 HANDSHAKE_S = 30.0
+CLOSE_NOTIFY_S = 1.0  # for a TLS client to end first
 READ_OCTETS = 65536
 
 _GONE_UNIX = select.POLLHUP | select.POLLERR | select.POLLNVAL
@@ -57,7 +58,7 @@ NOTHING = Sight(readable=False, ended=False, gone=False)
 class Stream:
     """A connected socket. Confined to one thread, which closes it."""
 
-    __slots__ = ("_drain", "_gone", "_idle_s", "_poll", "_sock", "ended", "is_tls")
+    __slots__ = ("_drain", "_gone", "_idle_s", "_knows_drain", "_poll", "_sock", "ended", "is_tls")
 
     def __init__(self, sock: socket.socket, *, drain: Drain, idle_s: float) -> None:
         self._sock = sock
@@ -66,6 +67,7 @@ class Stream:
         self._gone = _GONE_UNIX if sock.family == socket.AF_UNIX else _GONE_TCP
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN | select.POLLRDHUP)
+        self._knows_drain = False  # our owner does, by us
         self.is_tls = False
         self.ended = False  # the peer's end has been read, or seen to be there
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(min(QUICK_S, idle_s)))
@@ -81,9 +83,9 @@ class Stream:
         return self.ended and (self.is_tls or self._gone is _GONE_TCP)
 
     def receive(self, octets: int) -> bytes | None:
-        """Wait for bytes; b"" is the peer's end, None the beginning of a drain while it was silent.
+        """Wait for bytes; b"" is the peer's end, None (once) that a drain has begun and the peer is silent.
 
-        Raises PeerSilent after the idle limit, or at the end of a drain that has begun before; PeerLost.
+        Raises PeerSilent after the idle limit, or at the end of the drain; PeerLost.
         """
         deadline = 0.0
         while True:
@@ -165,15 +167,18 @@ class Stream:
         deadline = time.monotonic() + wait_s
         try:
             if isinstance(self._sock, ssl.SSLSocket):
+                # Postfix closes at 221 without another look: our close_notify, unread, would make that a
+                # reset, and proofs impossible. So the client's end comes first; who waits for ours gets it.
+                has_ended = self._wait_for_end(min(deadline, time.monotonic() + CLOSE_NOTIFY_S))
+                has_all = has_ended and self._unacknowledged() == 0
                 with suppress(ssl.SSLError, OSError):
-                    self._sock.unwrap()  # sends close_notify; want-read, since the peer's is not there yet
+                    self._sock.unwrap()  # sends close_notify, and does not wait for the peer's
+                if has_ended:
+                    return has_all
             self._sock.shutdown(socket.SHUT_WR)
-            while (rest_s := deadline - time.monotonic()) > 0:
-                if self._poll.poll(rest_s * 1000) and not self._sock.recv(READ_OCTETS, socket.MSG_DONTWAIT):
-                    return self._unacknowledged() <= 1
+            return self._wait_for_end(deadline) and self._unacknowledged() <= 1
         except OSError:
             return False
-        return False
 
     def close(self) -> None:
         """Close the socket, now. Never raises."""
@@ -181,18 +186,31 @@ class Stream:
             self._sock.close()
 
     def _wait_for_input(self, deadline: float) -> bool:
-        """Sleep until there is input (True) or a drain begins (False); raises PeerSilent at the deadline."""
-        drain = self._drain
+        """Sleep until there is input (True) or a drain has begun (False, once); PeerSilent if neither."""
         poll = select.poll()
         poll.register(self._sock, select.POLLIN)
-        if drain.begun:
-            deadline = min(deadline, drain.ends_at)
+        if self._knows_drain:
+            deadline = min(deadline, self._drain.ends_at)
         else:
-            poll.register(drain.fd, select.POLLIN)
+            poll.register(self._drain.fd, select.POLLIN)
         ready = poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
         if not ready:
             raise PeerSilent("no input in time")
-        return any(fd != drain.fd for fd, _ in ready)
+        has_input = any(fd != self._drain.fd for fd, _ in ready)
+        self._knows_drain = self._knows_drain or not has_input
+        return has_input
+
+    def _wait_for_end(self, deadline: float) -> bool:
+        """Read and forget, until the peer's end (True) or the deadline.
+
+        TLS records stay undeciphered: at the end of the connection below, SSLSocket.recv() would send an
+        alert, which nobody acknowledges.
+        """
+        while (rest_s := deadline - time.monotonic()) > 0:
+            is_readable = bool(self._poll.poll(rest_s * 1000))
+            if is_readable and not socket.socket.recv(self._sock, READ_OCTETS, socket.MSG_DONTWAIT):
+                return True
+        return False
 
     def _receive_arrived_tls(self, octets: int) -> bytes:
         """Read record by record: one recv() returns one, though more may have arrived."""

@@ -114,13 +114,14 @@ def test_receive_finds_what_comes_late(monkeypatch):
         assert stream.receive(100) == b"late"
 
 
-def test_a_drain_wakes_who_waits(monkeypatch):
+def test_a_drain_wakes_who_waits_and_bounds_the_next_wait(monkeypatch):
     monkeypatch.setattr(stream_module, "QUICK_S", 0.01)
-    with streaming("unix") as (stream, _, drain):
-        drain.begin(5)
-        drain.begun = False  # as if it began just behind our look at the flag
+    with streaming("unix", idle_s=60) as (stream, _, drain):
+        drain.begin(0.05)
 
         assert stream.receive(100) is None
+        with pytest.raises(PeerSilent):
+            stream.receive(100)
 
 
 def test_input_counts_more_than_the_drain(monkeypatch):
@@ -130,15 +131,6 @@ def test_input_counts_more_than_the_drain(monkeypatch):
         drain.begin(5)
 
         assert stream.receive(100) == b"NOOP\r\n"
-
-
-def test_a_drain_that_has_begun_bounds_the_wait(monkeypatch):
-    monkeypatch.setattr(stream_module, "QUICK_S", 0.01)
-    with streaming("unix", idle_s=60) as (stream, _, drain):
-        drain.begin(0.05)
-
-        with pytest.raises(PeerSilent):
-            stream.receive(100)
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)

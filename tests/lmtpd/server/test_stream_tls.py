@@ -80,7 +80,8 @@ def test_the_end_of_the_connection_below_is_an_end_of_tls_too():
         assert stream.ended
 
 
-def test_an_orderly_end_of_tls():
+def test_a_client_that_waits_for_our_end_gets_it(monkeypatch):
+    monkeypatch.setattr(stream_module, "CLOSE_NOTIFY_S", 0.05)
     with secured() as (stream, client):
         stream.send(b"221 2.0.0 Bye\r\n")
         assert client.recv(100) == b"221 2.0.0 Bye\r\n"
@@ -93,6 +94,15 @@ def test_an_orderly_end_of_tls():
         thread.join()
 
         assert outcome == [True]
+
+
+def test_a_client_that_closes_first_is_not_answered_with_what_it_will_not_read():
+    with secured() as (stream, client):
+        stream.send(b"221 2.0.0 Bye\r\n")
+        assert client.recv(100) == b"221 2.0.0 Bye\r\n"
+        client.close()
+
+        assert stream.end_orderly(5)
 
 
 def test_a_silent_peer_under_tls_is_given_up():
