@@ -14,6 +14,7 @@ Item = TypeVar("Item")
 
 GATHER_S = 0.05  # arrivals gather this long, so that a batch is worth its system call
 RETRY_S = 1.0
+CLOSE_S = 2.0  # for what is queued at the end; a server drains within 10 s
 BATCH_ITEMS = 500
 CAPACITY_ITEMS = 10_000  # some 15 MB of reports; seconds of full load
 

@@ -10,7 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from lmtpd.report.formats import (
     Fields,
@@ -21,14 +21,14 @@ from lmtpd.report.formats import (
     text_line,
     untimed_text_line,
 )
+from lmtpd.report.history import HistorySink, HistoryWriter
 from lmtpd.report.output import LineOutput
-from lmtpd.report.pump import CAPACITY_ITEMS, RETRY_S, Pump
+from lmtpd.report.pump import CAPACITY_ITEMS, CLOSE_S, RETRY_S, Pump
 from lmtpd.report.records import Level, RecipientReport
 
 STDERR = 2
 DISTINCT_CAUSES = 200  # causes are a fixed vocabulary; a mistake there must not become a leak
 _PATIENCE_S = 0.5  # for one batch of lines into a log that nobody reads
-_CLOSE_S = 2.0
 
 _LEVELS = {
     "delivered": Level.INFO,
@@ -36,13 +36,6 @@ _LEVELS = {
     "deferred": Level.WARNING,
     "refused": Level.NOTICE,
 }
-
-
-class HistorySink(Protocol):
-    """Where reports are kept for `lmtpd trace`."""
-
-    def add(self, reports: Sequence[RecipientReport]) -> None:
-        """Keep reports.  Raises whatever it likes: they come again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +72,7 @@ class Reporter:
         self._counts: dict[tuple[str, str], int] = {}
         self._counting = threading.Lock()
         self._lines: Pump[RecipientReport | Event] | None = None
-        self._history: _HistoryWriter | None = None
+        self._history: HistoryWriter | None = None
         self._stated_dropped_lines = 0
 
     def start(self, history: HistorySink | None = None) -> None:
@@ -87,9 +80,7 @@ class Reporter:
         self._lines = Pump("log", self._write, capacity=self._capacity, retry_s=self._retry_s)
         self._lines.start()
         if history is not None:
-            self._history = _HistoryWriter(
-                history, self.event, capacity=self._capacity, retry_s=self._retry_s
-            )
+            self._history = HistoryWriter(history, self.event, capacity=self._capacity, retry_s=self._retry_s)
             self._history.pump.start()
 
     def close(self) -> None:
@@ -99,7 +90,7 @@ class Reporter:
             history.close()
         lines, self._lines = self._lines, None
         if lines is not None:
-            lines.close(patience_s=_CLOSE_S)
+            lines.close(patience_s=CLOSE_S)
 
     def recipient(self, report: RecipientReport) -> None:
         """Tell what became of one recipient.  Never raises, never waits for the log or the disk."""
@@ -185,36 +176,3 @@ class Reporter:
         if dropped > self._stated_dropped_lines:
             count, self._stated_dropped_lines = dropped - self._stated_dropped_lines, dropped
             self.event(Level.ERROR, "log_lines_dropped", count=count)
-
-
-class _HistoryWriter:
-    """Writes the history behind the replies; says once when that fails and once when it works again."""
-
-    def __init__(
-        self, sink: HistorySink, tell: Callable[..., None], *, capacity: int, retry_s: float
-    ) -> None:
-        self.pump: Pump[RecipientReport] = Pump("history", self._write, capacity=capacity, retry_s=retry_s)
-        self._sink = sink
-        self._tell = tell
-        self._failing = False
-        self._stated_dropped = 0
-
-    def close(self) -> None:
-        """Write what is queued; say so if some of it cannot be written."""
-        if lost := self.pump.close(patience_s=_CLOSE_S):
-            self._tell(Level.ERROR, "history_lost", count=lost)
-
-    def _write(self, batch: Sequence[RecipientReport]) -> int:
-        # The sink is another module with a database behind it: whatever it raises, mail goes on.
-        try:
-            self._sink.add(batch)
-        except Exception as exc:  # noqa: BLE001
-            if not self._failing:
-                self._failing = True
-                self._tell(Level.ALERT, "history_failed", error=f"{type(exc).__name__}: {exc}")
-            return 0
-        if self._failing:
-            self._failing = False
-            count, self._stated_dropped = self.pump.dropped - self._stated_dropped, self.pump.dropped
-            self._tell(Level.NOTICE, "history_recovered", dropped=count)
-        return len(batch)

@@ -1,81 +1,12 @@
-"""The Reporter: what is written, when, and what a stuck log or history costs (reports, never mail)."""
+"""The Reporter: what is written, when, and what a stuck log costs (reports, never mail)."""
 
 import json
-import os
-import threading
 
 import pytest
 
-from lmtpd.report.records import Level, RecipientReport
-from lmtpd.report.reporter import DISTINCT_CAUSES, Reporter
-
-AT = 1_795_510_800.0
-WAIT_S = 30
-
-
-def report(number=0, **fields):
-    values = {
-        "at": AT,
-        "id": f"id{number}",
-        "recipient": "bob@example.net",
-        "outcome": "delivered",
-        "reply": "250 2.0.0 x",
-    }
-    return RecipientReport(**{**values, **fields})
-
-
-class Log:
-    """A pipe that a Reporter writes to."""
-
-    def __init__(self):
-        self.reader, self.fd = os.pipe()
-        os.set_blocking(self.reader, False)
-
-    def read(self):
-        data = b""
-        try:
-            while piece := os.read(self.reader, 1 << 20):
-                data += piece
-        except BlockingIOError:
-            pass
-        return data.decode()
-
-    def fill(self):
-        os.set_blocking(self.fd, False)
-        try:
-            while True:
-                os.write(self.fd, b"x" * 4095 + b"\n")
-        except BlockingIOError:
-            os.set_blocking(self.fd, True)
-
-
-@pytest.fixture
-def log():
-    log = Log()
-    yield log
-    os.close(log.reader)
-    os.close(log.fd)
-
-
-class Rows:
-    """A history that keeps rows in memory, or fails."""
-
-    def __init__(self):
-        self.rows = []
-        self.error = None
-        self.failed = threading.Event()
-        self.added = threading.Event()
-
-    def add(self, reports):
-        if self.error:
-            self.failed.set()
-            raise self.error
-        self.rows += reports
-        self.added.set()
-
-
-def reporter(log, **settings):
-    return Reporter(fd=log.fd, clock=lambda: AT, **{"retry_s": 0, **settings})
+from lmtpd.report.records import Level
+from lmtpd.report.reporter import DISTINCT_CAUSES
+from tests.support.reports import WAIT_S, Rows, report, reporter
 
 
 def test_one_line_for_each_recipient(log):
@@ -108,9 +39,7 @@ def test_event_does_not_wait_for_others(log):
 
     teller.event(Level.ALERT, "ledger_failed", error="disk I/O error")
 
-    os.set_blocking(log.reader, True)
-    assert os.read(log.reader, 4096).endswith(b'ledger_failed error="disk I/O error"\n')
-    os.set_blocking(log.reader, False)
+    assert log.read_until("\n").endswith('ledger_failed error="disk I/O error"\n')
     teller.close()
 
 
@@ -204,67 +133,6 @@ def test_counts_do_not_grow_without_limit(log):
     assert counts["deferred", "other"] == 10
 
 
-def test_history_gets_every_report(log):
-    teller, rows = reporter(log), Rows()
-    teller.start(rows)
-
-    reports = [report(number) for number in range(5)]
-    for each in reports:
-        teller.recipient(each)
-    teller.close()
-
-    assert rows.rows == reports
-
-
-def test_broken_history_is_one_alarm_and_comes_again(log):
-    teller, rows = reporter(log), Rows()
-    rows.error = RuntimeError("database is locked")
-    teller.start(rows)
-    teller.recipient(report(1))
-    assert rows.failed.wait(WAIT_S)
-    rows.failed.clear()
-    teller.recipient(report(2))
-
-    assert rows.failed.wait(WAIT_S)  # tried again
-    rows.error = None
-    assert rows.added.wait(WAIT_S)
-    teller.close()
-
-    assert [each.id for each in rows.rows] == ["id1", "id2"]
-    text = log.read()
-    assert text.count('history_failed error="RuntimeError: database is locked"') == 1
-    assert text.count("history_recovered dropped=0") == 1
-
-
-def test_broken_history_loses_the_oldest_and_says_how_many(log):
-    teller, rows = reporter(log, capacity=3), Rows()
-    rows.error = OSError("no")
-    teller.start(rows)
-    for number in range(5):
-        teller.recipient(report(number))
-    assert rows.failed.wait(WAIT_S)
-    assert teller.dropped_rows == 2
-
-    rows.error = None
-    assert rows.added.wait(WAIT_S)
-    teller.close()
-
-    assert [each.id for each in rows.rows] == ["id2", "id3", "id4"]
-    assert "history_recovered dropped=2" in log.read()
-
-
-def test_rows_that_a_broken_history_has_at_the_end_are_counted(log):
-    teller, rows = reporter(log), Rows()
-    rows.error = OSError("no")
-    teller.start(rows)
-    teller.recipient(report(1))
-    teller.recipient(report(2))
-
-    teller.close()
-
-    assert "history_lost count=2" in log.read()
-
-
 def test_log_that_nobody_reads_delays_nothing_and_loses_the_oldest(log, monkeypatch):
     monkeypatch.setattr("lmtpd.report.reporter._PATIENCE_S", 0)
     teller, rows = reporter(log, capacity=10), Rows()
@@ -276,12 +144,9 @@ def test_log_that_nobody_reads_delays_nothing_and_loses_the_oldest(log, monkeypa
     assert rows.added.wait(WAIT_S)  # the history does not wait for the log
 
     assert teller.dropped_lines == 15
-    text = log.read()
-    os.set_blocking(log.reader, True)
-    while "log_lines_dropped" not in text:
-        text += os.read(log.reader, 4096).decode()
-    os.set_blocking(log.reader, False)
+    text = log.read_until("log_lines_dropped")
     teller.close()
+    text += log.read()
     assert "log_lines_dropped count=15" in text
     assert "id=id14 " not in text
     assert "id=id15 " in text
