@@ -44,14 +44,17 @@ def build_directory(config: Config, disk: Disk) -> Directory:
     )
 
 
-def build_service(config: Config) -> Service:
+def build_service(config: Config, reporter: Reporter | None = None) -> Service:
     """Everything that a transaction needs, started. Settles first what dead processes have left.
+
+    reporter: where to tell things instead of the configured log; the service starts and closes it.
 
     Raises nothing for a ledger or history in trouble: mail is then deferred, and the log says so.
     """
     durable = Durability(config.delivery.durability)
     owner = Owner.of_this_process()
-    reporter = Reporter(config.log.format, config.log.target)
+    if reporter is None:
+        reporter = Reporter(config.log.format, config.log.target)
     ledger = Ledger(config.ledger_path, owner, durable=durable is not Durability.NONE)
     history = History(config.history_path)
     names = NameSource(config.hostname, owner.token)

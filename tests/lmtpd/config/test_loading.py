@@ -19,6 +19,56 @@ from lmtpd.config import (
 )
 from tests.support.configs import MAILBOXES, from_text, problems_of, setting
 
+EVERYTHING = """
+hostname = "mx.example.org"
+state = "{folder}"
+[[listen]]
+unix = "{folder}/lmtpd"
+owner = "{me}"
+group = "root"
+mode = "0600"
+[[listen]]
+tcp = "127.0.0.1:24"
+[tls]
+cert = "{folder}/both.pem"
+key = "{folder}/both.pem"
+[server]
+workers = 3
+connections = 500
+run_as = "{me}"
+xforward_from = ["127.0.0.0/8", "::1"]
+[limits]
+message_octets = 104_857_600
+recipients = 100
+idle_s = 200
+bad_commands = 20
+[mailboxes]
+path = "/srv/mail/{{domain}}/{{user}}"
+create = true
+layout = "fs"
+detail = "create"
+delimiters = "+-"
+fold_case = false
+postmaster = "admin@example.org"
+[[recipients]]
+source = "maildirs"
+[delivery]
+commit = "cancel"
+durability = "data"
+duplicates = "off"
+deadline_s = 100
+[quota]
+default = "0"
+full = "defer"
+[ledger]
+url = "sqlite:///var/lib/lmtpd/other.db"
+on_failure = "deliver"
+history_days = 3
+[log]
+format = "json"
+target = "journal"
+"""
+
 
 def test_flags_alone_are_enough():
     flags = [
@@ -50,55 +100,7 @@ def test_every_key_of_the_contract_is_known(tmp_path):
 
     config = from_text(
         tmp_path,
-        f"""
-        hostname = "mx.example.org"
-        state = "{tmp_path}"
-        [[listen]]
-        unix = "{tmp_path}/lmtpd"
-        owner = "{me}"
-        group = "root"
-        mode = "0600"
-        [[listen]]
-        tcp = "127.0.0.1:24"
-        [tls]
-        cert = "{tmp_path}/both.pem"
-        key = "{tmp_path}/both.pem"
-        [server]
-        workers = 3
-        connections = 500
-        run_as = "{me}"
-        xforward_from = ["127.0.0.0/8", "::1"]
-        [limits]
-        message_octets = 104_857_600
-        recipients = 100
-        idle_s = 200
-        bad_commands = 20
-        [mailboxes]
-        path = "/srv/mail/{{domain}}/{{user}}"
-        create = true
-        layout = "fs"
-        detail = "create"
-        delimiters = "+-"
-        fold_case = false
-        postmaster = "admin@example.org"
-        [[recipients]]
-        source = "maildirs"
-        [delivery]
-        commit = "cancel"
-        durability = "data"
-        duplicates = "off"
-        deadline_s = 100
-        [quota]
-        default = "0"
-        full = "defer"
-        [ledger]
-        url = "sqlite:///var/lib/lmtpd/other.db"
-        on_failure = "deliver"
-        history_days = 3
-        [log]
-        format = "json"
-        target = "journal"
-        """,
+        EVERYTHING.format(folder=tmp_path, me=me),
         needs=frozenset(Need),
     )
 

@@ -1,0 +1,43 @@
+"""`lmtpd`, and `python -m lmtpd`: run a command, turn every ending into an exit code of sysexits.h."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from lmtpd.cli import lmtpd
+
+EX_INTERRUPTED = 130  # as a shell reports SIGINT
+EX_PIPE = 141  # and SIGPIPE
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code.  Prints no traceback unless LMTPD_TRACEBACK is set."""
+    try:
+        code = lmtpd.main(
+            args=None if arguments is None else list(arguments), prog_name="lmtpd", standalone_mode=False
+        )
+        sys.stdout.flush()
+        return code if isinstance(code, int) else os.EX_OK
+    except click.UsageError as exc:
+        exc.show()
+        return os.EX_USAGE
+    except click.ClickException as exc:
+        exc.show()
+        return exc.exit_code
+    except click.Abort:
+        return EX_INTERRUPTED
+    except BrokenPipeError:
+        # The reader, `head` say, has had enough.  Python would complain when it flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EX_PIPE
+    except Exception as exc:
+        if os.environ.get("LMTPD_TRACEBACK"):
+            raise
+        click.echo(f"lmtpd: bug: {type(exc).__name__}: {exc} (set LMTPD_TRACEBACK=1 to see where)", err=True)
+        return os.EX_SOFTWARE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

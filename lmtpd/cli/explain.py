@@ -1,0 +1,100 @@
+"""`lmtpd explain`: how an address resolves, without delivering anything."""
+
+import json
+import os
+import pwd
+
+import click
+
+from lmtpd.cli.failures import Failure
+from lmtpd.cli.options import Settings, as_json, takes_settings
+from lmtpd.cli.wiring import build_directory
+from lmtpd.config import Need
+from lmtpd.protocol import replies
+from lmtpd.protocol.addresses import Address, AddressError, parse_path
+from lmtpd.protocol.replies import Reply
+from lmtpd.recipients.mailbox import Mailbox, Resolved, Unavailable, Unknown
+from lmtpd.report.formats import escaped
+from storage.disk import Disk
+
+_LABEL_COLUMN = 24
+
+
+@click.command()
+@click.argument("address")
+@takes_settings
+@as_json
+def explain(settings: Settings, *, address: str, as_json: bool) -> int:
+    """Show how ADDRESS resolves: each look-up, the mailbox, and what RCPT would be answered.
+
+    Exit code 67: no such mailbox; 75: cannot be told now.
+
+    \b
+    Examples:
+      lmtpd explain alice+lists@example.org --config /etc/lmtpd/lmtpd.toml
+      lmtpd explain postmaster --mailboxes '/srv/mail/{domain}/{user}'
+    """
+    config = settings.load(Need.MAILBOXES)
+    recipient = parse_address(address)
+    directory = build_directory(config, Disk())
+    steps = [(step.question, step.answer) for step in directory.explain(recipient)]
+    resolved = directory.find(recipient)
+    reply, code = _answer(resolved)
+    facts = _facts(resolved)
+    facts["RCPT is answered"] = f"{reply.code} {reply.status} {reply.lines[0]}"
+    if as_json:
+        looked_up = [{"question": question, "answer": answer} for question, answer in steps]
+        click.echo(json.dumps({"address": str(recipient), "steps": looked_up, **facts}, indent=2))
+    else:
+        for label, value in [("address", str(recipient)), *steps, *facts.items()]:
+            click.echo(f"{label:<{_LABEL_COLUMN}} {escaped(value)}")
+    return code
+
+
+def parse_address(text: str) -> Address:
+    """Read an address from the command line, with or without angle brackets.  Raises Failure."""
+    path = text if text.startswith("<") else f"<{text}>"
+    octets = path.encode(errors="surrogateescape")
+    try:
+        address, end = parse_path(octets, smtputf8=True)
+    except AddressError as exc:
+        raise Failure(f"{escaped(text)}: {exc}", os.EX_DATAERR) from exc
+    if address is None or end != len(octets):
+        raise Failure(f"{escaped(text)}: not one address", os.EX_DATAERR)
+    return address
+
+
+def _answer(resolved: Resolved) -> tuple[Reply, int]:
+    match resolved:
+        case Mailbox():
+            return replies.RECIPIENT_OK, os.EX_OK
+        case Unknown():
+            return replies.MAILBOX_UNKNOWN, os.EX_NOUSER
+        case Unavailable():
+            return replies.LOOKUP_FAILED, os.EX_TEMPFAIL
+
+
+def _facts(resolved: Resolved) -> dict[str, str]:
+    if not isinstance(resolved, Mailbox):
+        return {"reason": resolved.reason}
+    folder = resolved.folder or "the inbox"
+    if resolved.folder and resolved.create_folder:
+        folder += ", made if missing"
+    return {
+        "mailbox": resolved.maildir.path,
+        "folder": folder,
+        "owner": _owner(resolved),
+        "quota": "none but the file system's",
+        "filter": "none",
+    }
+
+
+def _owner(mailbox: Mailbox) -> str:
+    try:
+        uid = os.stat(mailbox.maildir.path).st_uid
+    except OSError:
+        return "whoever delivers first: it is made then"
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
