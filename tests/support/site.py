@@ -1,7 +1,7 @@
 """A mail site: the private Postfix with the server behind it, as the documentation tells to set them up."""
 
 import email
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from email import policy
 from email.message import EmailMessage
@@ -58,10 +58,10 @@ class Site:
 
 
 @contextmanager
-def running_site() -> Iterator[Site]:
+def running_site(main_cf: Mapping[str, str] = MAIN_CF) -> Iterator[Site]:
     """Run both; only mailboxes made by `Site.mailbox` exist."""
     need("root", "postfix")
-    with postfix(**MAIN_CF) as mta, public_folder("server") as folder:
+    with postfix(**main_cf) as mta, public_folder("server") as folder:
         config = CONFIG.format(socket=mta.queue / SOCKET)
         with Server(folder, config=config, listen=(), create=False) as server:
             yield Site(mta, server)

@@ -75,7 +75,6 @@ def test_postfix_asks_us_who_exists_before_it_accepts_mail(site):
     maildir = site.mailbox("real@example.org")
     site.postfix.set(
         mynetworks="",
-        smtpd_relay_restrictions="reject_unauth_destination",
         smtpd_recipient_restrictions="reject_unverified_recipient",
         unverified_recipient_reject_code="550",
     )
@@ -85,7 +84,6 @@ def test_postfix_asks_us_who_exists_before_it_accepts_mail(site):
     finally:
         site.postfix.set(
             mynetworks="127.0.0.0/8",
-            smtpd_relay_restrictions="permit_mynetworks, reject",
             smtpd_recipient_restrictions="",
         )
 
