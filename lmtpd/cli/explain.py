@@ -25,7 +25,7 @@ _LABEL_COLUMN = 24
 @takes_settings
 @as_json
 def explain(settings: Settings, *, address: str, as_json: bool) -> int:
-    """Show how ADDRESS resolves: each look-up, the mailbox, and what RCPT would be answered.
+    """Show how ADDRESS resolves: each look-up, the mailbox, and the reply to RCPT.
 
     Exit code 67: no such mailbox; 75: cannot be told now.
 
@@ -41,7 +41,7 @@ def explain(settings: Settings, *, address: str, as_json: bool) -> int:
     resolved = directory.find(recipient)
     reply, code = _answer(resolved)
     facts = _facts(resolved)
-    facts["RCPT is answered"] = f"{reply.code} {reply.status} {reply.lines[0]}"
+    facts["reply"] = f"{reply.code} {reply.status} {reply.lines[0]}"
     if as_json:
         looked_up = [{"question": question, "answer": answer} for question, answer in steps]
         click.echo(json.dumps({"address": str(recipient), "steps": looked_up, **facts}, indent=2))

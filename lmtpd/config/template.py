@@ -37,6 +37,8 @@ def parse_template(value: object) -> Template:
         raise ValueError("has a brace without its partner: write {user}, {domain} or {detail}")
     if "user" not in names:
         raise ValueError('must contain {user}, as in "/srv/mail/{domain}/{user}"')
+    if given.startswith("~"):
+        raise ValueError("must be written without ~: nobody's home directory is filled in")
     root, below = _split_at_placeholder(given)
     # abspath would quietly swallow a placeholder in front of ".."
     if ".." in below:

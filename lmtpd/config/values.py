@@ -97,7 +97,11 @@ def switch(value: object) -> bool:
 
 def path(value: object) -> str:
     """Accept a path; a relative one counts from the directory the command was started in."""
-    return os.path.abspath(text(value))
+    given = text(value)
+    # A shell would have expanded it; taken literally it would make a directory of that name.
+    if given.startswith("~"):
+        raise ValueError("must be written without ~: nobody's home directory is filled in")
+    return os.path.abspath(given)
 
 
 def socket_path(value: object) -> str:

@@ -21,8 +21,7 @@ class LineOutput:
         self._poll = select.poll()
         self._poll.register(fd, select.POLLOUT)
         self._lock = threading.Lock()  # a poll object serves one thread at a time
-        mode = os.fstat(fd).st_mode
-        self._limit = PIPE_BUF if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) else 2**30
+        self._limit = PIPE_BUF if _is_shared_stream(fd) else 2**30
 
     def write(self, lines: Sequence[bytes], *, patience_s: float) -> int:
         """Write what the reader takes within patience_s; return how many lines were left unwritten.
@@ -53,6 +52,14 @@ class LineOutput:
                 if time.monotonic() >= deadline:
                     return False
         return True
+
+
+def _is_shared_stream(fd: int) -> bool:
+    try:
+        mode = os.fstat(fd).st_mode
+    except OSError:
+        return False  # closed, as some starters leave standard error: every write will say so
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
 def _pieces(lines: Sequence[bytes], limit: int) -> Iterator[tuple[int, bytes]]:

@@ -22,6 +22,8 @@ The fields of a log line, in its order.  A field without a value is left out of 
 | `helo` | `mx.example.org` | what it called itself in LHLO |
 | `tls` | `true` | the connection is encrypted |
 | `PHASE_ms` | `sync_ms=0.42` | how long receive, stage, record, publish and sync took |
+
+An event has `level` (alert, error, warning, notice, info) and fields of its own.
 """
 
 from collections.abc import Mapping

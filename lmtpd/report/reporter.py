@@ -163,8 +163,8 @@ class Reporter:
     def _lines_of(self, item: RecipientReport | Event) -> tuple[list[str], Level]:
         if isinstance(item, RecipientReport):
             return [self._line(item.at, item.outcome, report_fields(item))], _LEVELS[item.outcome]
-        fields: Fields = item.fields.items()
-        if self._in_json and item.traceback:
+        fields: Fields = [("level", item.level.name.lower()), *item.fields.items()]
+        if self._in_json:
             fields = [*fields, ("traceback", item.traceback)]
         lines = [self._line(item.at, item.name, fields)]
         if not self._in_json:

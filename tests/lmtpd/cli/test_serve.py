@@ -85,7 +85,10 @@ def test_sockets_for_somebody_else_are_none(served, monkeypatch, pid, fds):
 def test_warnings_are_logged_at_the_start(served, capfd):
     main(["serve", *ENOUGH, "--set", "delivery.commit=hold"])
 
-    assert 'configuration_warning text="delivery.commit = hold: mail is lost' in capfd.readouterr().err
+    assert (
+        'configuration_warning level=warning text="delivery.commit = hold: mail is lost'
+        in capfd.readouterr().err
+    )
 
 
 def test_server_that_cannot_start_says_why_in_one_line(monkeypatch, capsys):

@@ -70,6 +70,8 @@ WRONG = [
     ('hostname = "a\\nb"', 'hostname = "a\\nb": must not contain control characters'),
     ('state = ""', 'state = "": must not be empty'),
     ('state = "/dev/null"', 'state = "/dev/null": is not a directory'),
+    ("state = '~/lmtpd'", "must be written without ~"),
+    ("[mailboxes]\npath = '~/{user}'", "must be written without ~"),
     ("state = 2026-11-24", 'state = "2026-11-24": must be a string, not a date or time'),
     ('listen = "unix:/x"', 'listen = "unix:/x": must be a list of tables: begin each with [[listen]]'),
     ("[listen]\nunix='/x'", 'listen = {"unix": "/x"}: must be a list of tables: begin each with [[listen]]'),

@@ -31,8 +31,8 @@ def test_broken_history_is_one_alarm_and_comes_again(log):
 
     assert [each.id for each in rows.rows] == ["id1", "id2"]
     text = log.read()
-    assert text.count('history_failed error="RuntimeError: database is locked"') == 1
-    assert text.count("history_recovered dropped=0") == 1
+    assert text.count('history_failed level=alert error="RuntimeError: database is locked"') == 1
+    assert text.count("history_recovered level=notice dropped=0") == 1
 
 
 def test_broken_history_loses_the_oldest_and_says_how_many(log):
@@ -49,7 +49,7 @@ def test_broken_history_loses_the_oldest_and_says_how_many(log):
     teller.close()
 
     assert [each.id for each in rows.rows] == ["id2", "id3", "id4"]
-    assert "history_recovered dropped=2" in log.read()
+    assert "history_recovered level=notice dropped=2" in log.read()
 
 
 def test_rows_that_a_broken_history_has_at_the_end_are_counted(log):
@@ -61,4 +61,4 @@ def test_rows_that_a_broken_history_has_at_the_end_are_counted(log):
 
     teller.close()
 
-    assert "history_lost count=2" in log.read()
+    assert "history_lost level=error count=2" in log.read()

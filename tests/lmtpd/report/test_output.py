@@ -131,6 +131,14 @@ def test_reader_that_has_gone_is_no_error(pipe):
     assert LineOutput(writer).write([b"a\n", b"b\n"], patience_s=1) == 2
 
 
+def test_closed_descriptor_is_no_error():
+    reader, writer = os.pipe()
+    os.close(reader)
+    os.close(writer)
+
+    assert LineOutput(writer).write([b"a\n"], patience_s=1) == 1
+
+
 def test_full_disk_is_no_error():
     with open("/dev/full", "wb") as full:
         assert LineOutput(full.fileno()).write([b"a\n"], patience_s=1) == 1

@@ -30,7 +30,7 @@ def test_before_the_start_everything_is_written_at_once(log):
 
     first, second = log.read().splitlines()
     assert first.endswith('delivered id=id0 from=<> to=<bob@example.net> reply="250 2.0.0 x"')
-    assert second.endswith("started pid=7")
+    assert second.endswith("started level=notice pid=7")
 
 
 def test_event_does_not_wait_for_others(log):
@@ -39,7 +39,7 @@ def test_event_does_not_wait_for_others(log):
 
     teller.event(Level.ALERT, "ledger_failed", error="disk I/O error")
 
-    assert log.read_until("\n").endswith('ledger_failed error="disk I/O error"\n')
+    assert log.read_until("\n").endswith('ledger_failed level=alert error="disk I/O error"\n')
     teller.close()
 
 
@@ -51,7 +51,7 @@ def test_json_lines(log):
 
     first, second = map(json.loads, log.read().splitlines())
     assert (first["event"], first["to"], first["octets"]) == ("delivered", "<bob@example.net>", 7)
-    assert (second["event"], second["file"]) == ("reloaded", "/etc/x")
+    assert (second["event"], second["level"], second["file"]) == ("reloaded", "info", "/etc/x")
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_bug_is_told_with_its_traceback(log, target, prefix):
         teller.bug(exc, peer="unix")
 
     first, *rest = log.read().splitlines()
-    assert 'bug error="ValueError: with a\\nline break \\x1b[31m" peer=unix' in first
+    assert 'bug level=error error="ValueError: with a\\nline break \\x1b[31m" peer=unix' in first
     assert rest[0] == f"{prefix}  | Traceback (most recent call last):"
     assert any("in raise_something" in line for line in rest)
     assert all(line.startswith(f"{prefix}  | ") and line.isprintable() for line in rest)
@@ -147,7 +147,7 @@ def test_log_that_nobody_reads_delays_nothing_and_loses_the_oldest(log, monkeypa
     text = log.read_until("log_lines_dropped")
     teller.close()
     text += log.read()
-    assert "log_lines_dropped count=15" in text
+    assert "log_lines_dropped level=error count=15" in text
     assert "id=id14 " not in text
     assert "id=id15 " in text
     assert "id=id24 " in text
@@ -190,5 +190,5 @@ def test_after_the_end_nothing_is_lost(log):
 
     teller.event(Level.NOTICE, "stopped")
 
-    assert log.read().endswith("stopped\n")
+    assert log.read().endswith("stopped level=notice\n")
     assert (teller.dropped_lines, teller.dropped_rows) == (0, 0)
