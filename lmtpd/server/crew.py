@@ -27,20 +27,21 @@ class Crew:
             has_idle = self._idle > 0
             if has_idle:
                 self._idle -= 1
-        if has_idle:
-            self._jobs.put(job)
-        else:
+        if not has_idle:
             # Daemons: a worker at the end of its drain does not wait for a disk that does not answer.
-            threading.Thread(target=self._work, args=(job,), daemon=True).start()
+            threading.Thread(target=self._work, daemon=True).start()
+        # Not as the thread's argument, which would be kept as long as the thread.
+        self._jobs.put(job)
 
-    def _work(self, job: Job) -> None:
-        job()
-        del job  # with all that it holds, while this thread is idle
-        while (following := self._next()) is not None:
-            following()
-            del following
+    def _work(self) -> None:
+        job: Job | None = self._jobs.get()
+        while job is not None:
+            job()
+            job = None  # with all that it holds, while this thread is idle
+            job = self._next()
 
     def _next(self) -> Job | None:
+        """Wait for a job; None after a while, in which none was promised to this thread."""
         with self._lock:
             self._idle += 1
         try:

@@ -33,6 +33,13 @@ class Listening:
     configured: Configured | None  # None: systemd gave it, the configuration does not name it
     file: tuple[int, int] | None = None
 
+    def __str__(self) -> str:
+        name = self.sock.getsockname()
+        if self.is_unix:
+            return f"unix:{name}"
+        host, port = name[:2]
+        return f"tcp:[{host}]:{port}" if ":" in host else f"tcp:{host}:{port}"
+
     @property
     def is_unix(self) -> bool:
         """Whether peers are local processes."""

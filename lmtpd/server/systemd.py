@@ -29,6 +29,7 @@ def _adopt(fd: int) -> Listening:
     except OSError as exc:
         raise ListenError(f"descriptor {fd} from systemd: {exc.strerror}", os.EX_OSERR) from exc
     if sock.type != socket.SOCK_STREAM or not listens:
+        sock.close()
         message = f"descriptor {fd} from systemd is not a listening stream socket (Accept=no, ListenStream=)"
         raise ListenError(message, os.EX_CONFIG)
     sock.set_inheritable(False)
