@@ -174,10 +174,12 @@ def _end_stray_chunk(talk: Conversation, chunk: BodyReader | ChunkReader) -> Non
     """
     if talk.state is not SENDER and talk.state is not TURNED_AWAY:
         talk.refuse(out_of_order(b"BDAT", talk.state))
-    elif chunk.is_last:
+    elif not chunk.is_last:
+        talk.say(replies.NO_VALID_RECIPIENTS)
+    elif talk.state is SENDER:
         talk.start_over(IDLE)
     else:
-        talk.say(replies.NO_VALID_RECIPIENTS)
+        talk.end_transaction(IDLE)  # none that the driver knows of
 
 
 def _delivery_answered(talk: Conversation, reply: Reply) -> None:

@@ -43,6 +43,18 @@ def test_chunk_reply_tells_its_octets():
     assert driver.output == b"250 2.0.0 3 octets received\r\n"
 
 
+def test_chunk_is_not_read_before_the_body_is_accepted():
+    session = addressed().session
+    session.receive(b"BDAT 5\r\n")
+
+    assert session.next_event() == BodyOffered()
+    assert not session.in_body
+    session.answer(replies.START_DATA)
+
+    assert session.in_body
+    assert session.take_output() == b""  # 354 is for DATA
+
+
 def test_empty_last_chunk_alone_is_an_empty_message():
     driver = addressed()  # 70
 
@@ -51,18 +63,31 @@ def test_empty_last_chunk_alone_is_an_empty_message():
 
 
 @pytest.mark.parametrize(
-    "before",
-    [SENDER, SENDER + UNKNOWN, b"MAIL FROM:<s@example.org> SIZE=1001\r\n" + RECIPIENT],
+    "before, ends_with",
+    [
+        (SENDER, [TransactionDropped()]),
+        (SENDER + UNKNOWN, [TransactionDropped()]),
+        (b"MAIL FROM:<s@example.org> SIZE=1001\r\n" + RECIPIENT, []),  # the driver knows of none
+    ],
 )
-def test_last_chunk_without_recipients_has_no_reply(before):
+def test_last_chunk_without_recipients_has_no_reply(before, ends_with):
     # 70: the client counts the recipients that we accepted, and waits for as many replies
-    for pieces in every_cut(b"BDAT 5 LAST\r\nQUIT\n" + MAIL):
+    for pieces in every_cut(b"BDAT 5 LAST\r\nQUIT\n"):
         driver = greeted()
         driver.send(before)
         driver.events.clear()
 
-        assert driver.send(*pieces) == MAILED
-        assert driver.events[0] == TransactionDropped()
+        assert driver.send(*pieces) == []
+        assert driver.events == ends_with
+        assert driver.send(MAIL) == MAILED
+
+
+def test_xforward_begins_something_new_after_a_refused_mail():
+    driver = greeted()
+
+    said = driver.send(b"MAIL FROM:<> X\r\nXFORWARD NAME=a\r\nBDAT 0 LAST\r\n")
+
+    assert said == ["555 5.5.4", OK, "503 5.5.1"]
 
 
 def test_other_chunks_without_recipients_are_refused_and_read():

@@ -75,6 +75,12 @@ def test_refused_mails_in_a_row_do_end_the_session():
     assert said == ["501 5.1.7", "503 5.5.1"] * 10 + ["421 4.7.0"]
 
 
+def test_other_commands_behind_a_refused_mail_count_as_ever():
+    driver = greeted()
+
+    assert driver.send(b"MAIL FROM:<> X\r\n" + b"X\r\n" * 11) == ["555 5.5.4", *BAD * 10, "421 4.7.0"]
+
+
 # ---- lines
 
 
