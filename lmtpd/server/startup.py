@@ -1,0 +1,76 @@
+"""From the administrator's process to the server: its state directory, its user, its lock.
+
+In this order: root makes what the server's user cannot, and what the server makes later shall be its own.
+"""
+
+import os
+import pwd
+import time
+from pathlib import Path
+
+from lmtpd.config import Config
+from lmtpd.server.errors import CannotStart
+from storage.server_lock import ServerLock, ServerRunning
+
+# Workers of a server that was killed keep its lock while they drain.
+LOCK_WAIT_S = 10.0
+LOCK_PAUSE_S = 0.1
+
+
+def become_server(config: Config) -> ServerLock:
+    """Make the state directory, drop privileges, take the lock. Raises CannotStart."""
+    user = config.server.run_as if os.geteuid() == 0 else None
+    try:
+        entry = pwd.getpwnam(user) if user else None
+    except KeyError as exc:
+        raise CannotStart(f"server.run_as: there is no user {user}", os.EX_NOUSER) from exc
+    state = Path(config.state)
+    try:
+        _make_directory(state, entry)
+        if entry is not None:
+            drop_privileges(entry)
+    except OSError as exc:
+        raise CannotStart(f"{exc.filename or 'server.run_as'}: {exc.strerror}", os.EX_CANTCREAT) from exc
+    if not os.access(state, os.W_OK | os.X_OK):
+        who = user or pwd.getpwuid(os.geteuid()).pw_name
+        raise CannotStart(f"{state}: the state directory cannot be written by {who}", os.EX_CANTCREAT)
+    return _take_lock(config.ledger_path.with_name(config.ledger_path.name + ".server"))
+
+
+def drop_privileges(entry: pwd.struct_passwd) -> None:
+    """Become that user with all its groups, for good. Before any thread exists: each has its own."""
+    os.initgroups(entry.pw_name, entry.pw_gid)
+    os.setresgid(entry.pw_gid, entry.pw_gid, entry.pw_gid)
+    os.setresuid(entry.pw_uid, entry.pw_uid, entry.pw_uid)
+
+
+def _make_directory(state: Path, owner: pwd.struct_passwd | None) -> None:
+    if state.is_dir():
+        return
+    state.parent.mkdir(parents=True, exist_ok=True)
+    state.mkdir(mode=0o700)
+    if owner is not None:
+        os.chown(state, owner.pw_uid, owner.pw_gid)
+
+
+def _take_lock(path: Path) -> ServerLock:
+    deadline = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            return ServerLock(path)
+        except ServerRunning as exc:
+            if exc.pid is None or _lives(exc.pid) or time.monotonic() > deadline:
+                raise CannotStart(str(exc), os.EX_UNAVAILABLE) from exc
+        except OSError as exc:
+            raise CannotStart(f"{path}: {exc.strerror}", os.EX_CANTCREAT) from exc
+        time.sleep(LOCK_PAUSE_S)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
