@@ -1,0 +1,255 @@
+"""A worker process: accepts connections, gives each to a thread, and ends when it is told to.
+
+The rule: the main thread only waits and hands over. It never touches a connection again that it has
+handed over, never delivers, and so always hears the supervisor and the signals.
+"""
+
+import errno
+import gc
+import math
+import os
+import resource
+import select
+import signal
+import socket
+import ssl
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+
+from lmtpd.config import Config
+from lmtpd.delivery.peer import Peer
+from lmtpd.delivery.service import Service
+from lmtpd.delivery.transaction import Transaction
+from lmtpd.protocol.replies import Reply
+from lmtpd.protocol.session import Session, SessionSettings
+from lmtpd.server.board import Seat
+from lmtpd.server.children import READY
+from lmtpd.server.connection import Connection
+from lmtpd.server.crew import Crew
+from lmtpd.server.drain import Drain
+from lmtpd.server.listeners import BACKLOG, Listening
+from lmtpd.server.stream import Stream
+
+# What the supervisor says on the control socket.
+RETIRE, DRAIN = b"retire", b"drain"
+
+RETIRE_S = 60.0  # for idle connections of a worker with an old configuration; Postfix keeps them for 2 s
+DRAIN_S = 6.0  # from SIGTERM to the 421 for a client in the middle of a transaction
+EXIT_S = 9.0  # from SIGTERM to the end, whatever still hangs; at 10 s the supervisor kills
+YIELD_S = 0.002  # so that a worker with fewer connections takes the next one
+RECOVER_S = 0.1  # without descriptors or memory: until the next attempt to accept
+
+_NO_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_OUT_OF_RESOURCES = Reply(421, "4.3.2", ("Out of resources, try again later",)).encode()
+
+
+class Worker:
+    """One worker, made and run in its own process after the fork."""
+
+    def __init__(
+        self,
+        config: Config,
+        service: Service,
+        *,
+        listeners: Sequence[Listening],
+        tls: ssl.SSLContext | None,
+        control: socket.socket,
+        seat: Seat,
+    ) -> None:
+        self._config = config
+        self._service = service
+        self._listeners = list(listeners)
+        self._tls = tls
+        self._control = control
+        self._seat = seat
+        self._drain = Drain()
+        self._crew = Crew()
+        self._leaving = False
+        self._drains_at = math.inf
+        self._ends_at = math.inf
+        self._wake, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._reserve = _open_reserve()
+        self._epoll = select.epoll()
+        self._accepting: dict[int, Listening] = {}
+
+    def run(self) -> None:
+        """Serve until the end, which is a message on the control socket, its end, or SIGTERM."""
+        self._prepare()
+        self._seat.open()
+        self._control.send(READY)
+        while not self._is_over():
+            self._wait()
+            if self._drains_at <= time.monotonic():
+                self._drains_at = math.inf
+                self._drain.begin()
+
+    def _prepare(self) -> None:
+        # The kernel may give a signal to any thread: the pipe is what wakes this one.
+        signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
+        signal.signal(signal.SIGTERM, lambda _number, _frame: self._begin_drain())
+        _raise_descriptor_limit()
+        for listening in self._listeners:
+            self._accepting[listening.sock.fileno()] = listening
+            self._epoll.register(listening.sock, select.EPOLLIN)
+        self._epoll.register(self._control, select.EPOLLIN)
+        self._epoll.register(self._wake, select.EPOLLIN)
+        # What is alive now stays so: the collector need not look at it again, nor copy shared pages.
+        gc.collect()
+        gc.freeze()
+
+    def _wait(self) -> None:
+        """Sleep until something happens, and see to it."""
+        next_at = min(self._drains_at, self._ends_at)
+        rest_s = None if next_at == math.inf else max(0.0, next_at - time.monotonic())
+        for fd, _ in self._epoll.poll(rest_s):
+            if fd == self._control.fileno():
+                self._hear()
+            elif fd == self._wake:
+                os.read(self._wake, 4096)
+            elif (listening := self._accepting.get(fd)) is not None:
+                if self._seat.has_more_than_its_share():
+                    time.sleep(YIELD_S)
+                self._accept(listening)
+
+    # -- the end
+
+    def _is_over(self) -> bool:
+        return self._leaving and (not self._seat.connections or self._ends_at <= time.monotonic())
+
+    def _hear(self) -> None:
+        """Obey the supervisor. That it has ended is an order too: nobody else would stop us."""
+        message = self._control.recv(64)
+        if message == RETIRE:
+            self._retire()
+        else:
+            if not message:
+                self._epoll.unregister(self._control)
+            self._begin_drain()
+
+    def _retire(self) -> None:
+        """Accept no more; connections go on to their end, idle ones for RETIRE_S."""
+        self._leaving = True
+        self._drains_at = time.monotonic() + RETIRE_S
+        self._stop_accepting()
+
+    def _begin_drain(self) -> None:
+        """Accept no more; idle connections end now, transactions within DRAIN_S, the worker within EXIT_S."""
+        if self._ends_at < math.inf:
+            return
+        self._leaving = True
+        self._ends_at = time.monotonic() + EXIT_S
+        self._drains_at = math.inf
+        self._drain.begin(DRAIN_S)
+        self._stop_accepting()
+
+    def _stop_accepting(self) -> None:
+        self._seat.close()
+        # Who is in the backlog believes to be connected: closing over them would be a reset.
+        for fd, listening in self._accepting.items():
+            for _ in range(BACKLOG):
+                if not self._accept(listening):
+                    break
+            self._epoll.unregister(fd)
+            listening.close()
+        self._accepting.clear()
+
+    # -- connections
+
+    def _accept(self, listening: Listening) -> bool:
+        """Take one connection from the backlog; False if there was none, or no means to serve it."""
+        try:
+            sock, address = listening.sock.accept()
+        except BlockingIOError:
+            return False  # another worker was faster
+        except OSError as exc:
+            if exc.errno in _NO_RESOURCES:
+                self._refuse_one(listening)
+            return False  # else: that client has given up already, accept(2)
+        self._seat.add()
+        try:
+            self._crew.start(partial(self._serve, sock, address, is_unix=listening.is_unix))
+        except (RuntimeError, MemoryError):
+            self._seat.subtract()
+            _refuse(sock)
+            return False
+        return True
+
+    def _refuse_one(self, listening: Listening) -> None:
+        """Answer one client 421 with the descriptor kept for this; without it wait, but never spin."""
+        with suppress(OSError):
+            os.close(self._reserve)
+        try:
+            sock, _ = listening.sock.accept()
+        except OSError:
+            time.sleep(RECOVER_S)
+        else:
+            _refuse(sock)
+        self._reserve = _open_reserve()
+
+    def _serve(self, sock: socket.socket, address: object, *, is_unix: bool) -> None:
+        """Serve one client; the whole life of a thread's job."""
+        try:
+            peer = self._peer(address, is_unix=is_unix)
+            starttls = self._tls is not None and not is_unix
+            limit = self._config.server.connections
+            crowded = self._seat.is_crowded(limit)
+            Connection(
+                Stream(sock, drain=self._drain, idle_s=self._config.limits.idle_s),
+                Session(self._settings(starttls=starttls, xforward=peer.trusted)),
+                service=self._service,
+                begin=partial(Transaction, self._service, peer),
+                is_crowded=partial(self._seat.is_crowded, limit) if crowded else _never,
+                drain=self._drain,
+                tls=self._tls,
+            ).serve()
+        except Exception as exc:  # noqa: BLE001 a bug ends this connection and no other
+            self._service.reporter.bug(exc)
+        finally:
+            sock.close()
+            if not self._seat.subtract() and self._leaving:
+                os.write(self._waker, b"\0")
+
+    def _peer(self, address: object, *, is_unix: bool) -> Peer:
+        if is_unix:
+            return Peer("unix", trusted=True)
+        assert isinstance(address, tuple)
+        host, port = address[:2]
+        return Peer("tcp", address=host, port=port, trusted=self._config.server.trusts(host))
+
+    def _settings(self, *, starttls: bool, xforward: bool) -> SessionSettings:
+        limits = self._config.limits
+        return SessionSettings(
+            hostname=self._config.hostname,
+            message_octets=limits.message_octets,
+            recipients=limits.recipients,
+            bad_commands=limits.bad_commands,
+            starttls=starttls,
+            xforward=xforward,
+        )
+
+
+def _never() -> bool:
+    return False
+
+
+def _refuse(sock: socket.socket) -> None:
+    with suppress(OSError), sock:
+        sock.setblocking(False)
+        sock.send(_OUT_OF_RESOURCES)
+
+
+def _open_reserve() -> int:
+    """Open a descriptor to be given up when there are no more; -1 if there are none already."""
+    try:
+        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return -1
+
+
+def _raise_descriptor_limit() -> None:
+    """Take all descriptors that we may have: a connection with its message takes a few."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
