@@ -15,7 +15,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from operator import attrgetter
 from pathlib import Path
@@ -103,16 +103,15 @@ _COLUMNS = tuple(it.name for it in fields(HistoryRow))
 _INSERT = f"INSERT INTO history ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
 _values_of = attrgetter(*_COLUMNS)
 
-# What a question asks becomes a condition each.  A file is found by its whole name and by the base that
-# it had in tmp/: "," begins the sizes, and "-" follows "," in ASCII.
-_CONDITIONS = {
+# What a question asks becomes conditions.  A key fits few rows; a file is found by its whole name and by
+# the base that it had in tmp/: "," begins the sizes, and "-" follows "," in ASCII.
+_KEYS = {
     "queue_id": "queue_id = :queue_id",
     "message_id": "message_id = :message_id",
     "file": "file >= :file AND file < :file || '-'",
-    "since": "at >= :since",
-    "until": "at < :until",
 }
-_ADDRESS_CONDITIONS = ("sender = :address", "recipient = :address", "original_recipient = :address")
+_SPAN = {"since": "at >= :since", "until": "at < :until"}
+_ADDRESSES = ("sender = :address", "recipient = :address", "original_recipient = :address")
 
 
 class History:
@@ -165,16 +164,16 @@ class History:
         question = {
             "queue_id": queue_id,
             "message_id": message_id,
+            "address": address,
             "file": base_of(os.path.basename(file)),
             "since": since,
             "until": until,
         }
         asked = {name: value for name, value in question.items() if value not in {None, ""}}
-        statement = _select(asked.keys(), _ADDRESS_CONDITIONS if address else ("TRUE",))
         try:
             connection = self._open_for_reading()
             try:
-                rows = connection.execute(statement, {**asked, "address": address, "limit": limit}).fetchall()
+                rows = connection.execute(_select(asked.keys()), {**asked, "limit": limit}).fetchall()
             finally:
                 connection.close()
         except sqlite3.Error as exc:
@@ -220,17 +219,23 @@ def _tune(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA journal_size_limit = {_LOG_OCTETS}")
 
 
-def _select(asked: Iterable[str], alternatives: Iterable[str]) -> str:
+def _select(asked: Collection[str]) -> str:
     """Compose a question; only names of ours become part of its text, values never do.
 
-    Each alternative is asked for its newest rows on its own, so that each goes by its own index and
-    stops at the limit.
+    Where addresses lead to the rows, each kind is asked for its newest on its own, so that it goes by
+    its own index and stops at the limit.
     """
-    conditions = "".join(f" AND {_CONDITIONS[name]}" for name in asked)
+    keys = [condition for name, condition in _KEYS.items() if name in asked]
+    # "+" keeps SQLite from going by a column: the rows of a key are few, those of an address may be many.
+    sign = "+" if keys else ""
+    span = [sign + condition for name, condition in _SPAN.items() if name in asked]
+    addresses = [sign + condition for condition in _ADDRESSES if "address" in asked]
+    if keys and addresses:
+        addresses = [f"({' OR '.join(addresses)})"]
     newest = " UNION ".join(
-        f"SELECT id FROM (SELECT id FROM history WHERE {alternative}{conditions}"  # noqa: S608
+        f"SELECT id FROM (SELECT id FROM history WHERE {' AND '.join([alternative, *keys, *span])}"  # noqa: S608
         " ORDER BY at DESC, id DESC LIMIT :limit)"
-        for alternative in alternatives
+        for alternative in addresses or ["TRUE"]
     )
     return (
         f"SELECT {', '.join(_COLUMNS)} FROM history WHERE id IN ({newest})"  # noqa: S608
