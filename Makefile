@@ -10,7 +10,7 @@ TEST_PROCESSES ?= 4
 .PHONY: run test check packages clean
 
 run: .venv/.installed
-	@exec .venv/bin/python dev/run.py
+	@exec .venv/bin/python .ci/try.py
 
 test: .venv/.installed-dev packages
 	$(PYTEST) -n $(TEST_PROCESSES) --dist loadgroup $(ARGS)
@@ -22,13 +22,13 @@ check: .venv/.installed-dev
 	$(PYTEST) -q -p no:xdist tests/test_imports.py tests/test_house_rules.py
 
 packages:
-	@dev/packages
+	@.ci/packages
 
-.venv/.installed: pyproject.toml dev/venv
-	@dev/venv
+.venv/.installed: pyproject.toml .ci/venv
+	@.ci/venv
 
-.venv/.installed-dev: pyproject.toml dev/venv
-	@dev/venv dev
+.venv/.installed-dev: pyproject.toml .ci/venv
+	@.ci/venv dev
 
 clean:
 	rm -rf .venv run

@@ -8,7 +8,6 @@ from tests.support.sources import PRODUCT, Import, Source, is_within, sources
 
 # cli > server > delivery > recipients, sieve > protocol; delivery, recipients, report, scripts > storage.
 # What a package may import of our own, itself apart. The composition root (cli) may import everything.
-# The words of a setting (immediate, checked, ...) are the names of what delivery and recipients do;
 # of storage the server itself uses what is not mail: the lock of its state, the eye on its configuration.
 MAY_IMPORT = {
     "lmtpd.server": {
@@ -17,9 +16,8 @@ MAY_IMPORT = {
     },
     "lmtpd.delivery": {
         *("lmtpd.recipients", "lmtpd.sieve", "lmtpd.protocol", "lmtpd.report", "storage"),
-        "lmtpd.config.words",
     },
-    "lmtpd.recipients": {"lmtpd.protocol", "storage", "lmtpd.config.words"},
+    "lmtpd.recipients": {"lmtpd.protocol", "storage"},
     "lmtpd.sieve": {"lmtpd.protocol"},
     "lmtpd.report": {"storage"},
     "lmtpd.config": set(),

@@ -9,11 +9,11 @@ from dataclasses import replace
 import click
 
 from lmtpd.cli.explain import parse_address
-from lmtpd.cli.failures import Failure
+from lmtpd.cli.failures import ConfigFailure, Failure
 from lmtpd.cli.options import Settings, takes_settings
 from lmtpd.cli.stdin import wire_chunks
 from lmtpd.cli.wiring import build_service
-from lmtpd.config import Config, Need, Override
+from lmtpd.config import Config, ConfigError, Need, Override
 from lmtpd.delivery.peer import Peer
 from lmtpd.delivery.service import Service
 from lmtpd.delivery.transaction import Transaction, Verdict
@@ -34,8 +34,8 @@ def deliver(settings: Settings, *, recipients: Sequence[str], sender: str) -> in
 
     A "From " line on top, as mbox files and .forward pipes have it, is dropped.  Lines may end in LF or CRLF.
 
-    Exit code 0: delivered to all.  75: not to all, try again; what was delivered is recognised then and not
-    stored twice.  67: no such mailbox; 69: refused for another reason.
+    Exit code 0: delivered to all.  75: not to all, or a wrong configuration; try again: what was delivered is
+    recognised then and not stored twice.  67: no such mailbox; 69: refused for another reason.
 
     \b
     Examples:
@@ -44,7 +44,11 @@ def deliver(settings: Settings, *, recipients: Sequence[str], sender: str) -> in
     """
     # There is nobody to be asked at the barrier, and nobody who could still cancel.
     immediate = Override("--set", "delivery.commit=immediate")
-    config = replace(settings, overrides=(*settings.overrides, immediate)).load(Need.MAILBOXES)
+    try:
+        config = replace(settings, overrides=(*settings.overrides, immediate)).reload(Need.MAILBOXES)
+    except ConfigError as exc:
+        # Not 78: a caller such as Postfix bounces mail on it, and a typo is not the sender's fault.
+        raise ConfigFailure(exc, os.EX_TEMPFAIL) from exc
     envelope = _envelope(config, sender, smtputf8=not all(map(str.isascii, (sender, *recipients))))
     offered = [RecipientOffered(parse_address(each), _path(each), NO_PARAMETERS) for each in recipients]
     try:

@@ -13,7 +13,7 @@ class Failure(click.ClickException):
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
-        self.exit_code = code
+        self.exit_code = code  # type: ignore[misc]  # click declares a class variable and sets it so itself
 
     def show(self, file: IO[Any] | None = None) -> None:  # Any: click's signature
         """Print one line."""
@@ -23,9 +23,9 @@ class Failure(click.ClickException):
 class ConfigFailure(Failure):
     """The configuration cannot be used."""
 
-    def __init__(self, error: ConfigError) -> None:
+    def __init__(self, error: ConfigError, code: int = os.EX_CONFIG) -> None:
         count = len(error.problems)
-        super().__init__(f"{count} problem{'s' if count > 1 else ''} in the configuration", os.EX_CONFIG)
+        super().__init__(f"{count} problem{'s' if count > 1 else ''} in the configuration", code)
         self.problems = error.problems
 
     def show(self, file: IO[Any] | None = None) -> None:  # Any: click's signature

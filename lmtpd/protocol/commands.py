@@ -141,7 +141,7 @@ def _parse_mail_parameters(text: bytes) -> MailParameters:
     body: BodyType = "7BIT"
     smtputf8 = False
     others = NO_PARAMETERS
-    for keyword, value in _split_parameters(text, replies.MAIL_SYNTAX):
+    for keyword, value in _split_parameters(text, replies.MAIL_SYNTAX).items():
         match keyword:
             case b"SIZE":
                 size = _parse_size(value)
@@ -158,7 +158,7 @@ def _parse_mail_parameters(text: bytes) -> MailParameters:
 
 def _parse_rcpt_parameters(text: bytes) -> Mapping[str, bytes]:
     parameters = {}
-    for keyword, value in _split_parameters(text, replies.RCPT_SYNTAX):
+    for keyword, value in _split_parameters(text, replies.RCPT_SYNTAX).items():
         # Belongs to DSN, which we do not offer; harmless, and it tells the address before all aliases.
         if keyword != b"ORCPT":
             raise BadCommand(replies.UNKNOWN_PARAMETER)
@@ -166,17 +166,18 @@ def _parse_rcpt_parameters(text: bytes) -> Mapping[str, bytes]:
     return parameters
 
 
-def _split_parameters(text: bytes, syntax: Reply) -> list[tuple[bytes, bytes]]:
-    """Split " KEYWORD=value ..." into (keyword in upper case, "=value" or nothing); none may come twice."""
+def _split_parameters(text: bytes, syntax: Reply) -> dict[bytes, bytes]:
+    """Split " KEYWORD=value ..." into keywords in upper case and "=value" or nothing; none may come twice."""
     if not text.startswith(b" "):
         raise BadCommand(syntax)
-    parameters = []
+    parameters: dict[bytes, bytes] = {}
     for word in text.split(b" "):
         if word:
             keyword, equals, value = word.partition(b"=")
-            parameters.append((keyword.upper(), equals + value))
-    if len(dict(parameters)) < len(parameters):
-        raise BadCommand(replies.REPEATED_PARAMETER)
+            keyword = keyword.upper()
+            if keyword in parameters:
+                raise BadCommand(replies.REPEATED_PARAMETER)
+            parameters[keyword] = equals + value
     return parameters
 
 

@@ -26,6 +26,10 @@ from storage.maildirs import Maildirs
 from storage.names import NameSource
 from storage.owners import Owner
 
+BODY = b"Subject: x\r\nMessage-ID: <1@x>\r\n\r\nhello\r\n.\r\nbare\nand\rmore\0\xff\r\n"
+LARGE = b"Subject: large\r\n\r\n" + b"0123456789abcdef\r\n" * 60_000  # over a megabyte
+A, B, C = "a@example.org", "b@example.org", "c@example.org"
+
 ENVELOPE = Envelope(
     sender=Address("sender", "example.net"),
     sender_path=b"sender@example.net",
@@ -64,6 +68,7 @@ class Client:
         return self._verdict
 
 
+# Long because every collaborator is made here, each in a line.
 def make_service(
     tmp_path: Path,
     *,
@@ -153,3 +158,12 @@ def files(tmp_path: Path, mailbox: str, *folders: str) -> list[Path]:
 def leftovers(tmp_path: Path) -> list[Path]:
     """Whatever lies in any tmp/."""
     return sorted(path for path in (tmp_path / "mail").rglob("tmp/*"))
+
+
+def codes(answered: list[Reply]) -> list[int]:
+    return [reply.code for reply in answered]
+
+
+def body_of(path: Path) -> bytes:
+    """The stored message without the four fields that a delivery adds."""
+    return path.read_bytes().split(b"\n", 5)[5]

@@ -137,8 +137,8 @@ def test_state_directory_that_cannot_be_made_is_75(deliver, capsys):
     assert capsys.readouterr().err == "lmtpd: /dev/null/state: Not a directory\n"
 
 
-def test_wrong_configuration_is_78(deliver, mail):
-    assert deliver("--to", "bob@example.org", "--set", "limits.recipients=0") == os.EX_CONFIG
+def test_wrong_configuration_is_no_reason_to_bounce(deliver, mail):
+    assert deliver("--to", "bob@example.org", "--set", "limits.recipients=0") == os.EX_TEMPFAIL
 
     assert not (mail / "bob" / "new").exists()
 

@@ -1,13 +1,9 @@
-import errno
-import os
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from lmtpd.delivery.intent import Intents
 from lmtpd.delivery.message import Message
 from lmtpd.delivery.plan import HOPS, Plan
 from lmtpd.delivery.service import Commit
@@ -17,61 +13,22 @@ from lmtpd.recipients.mailbox import Mailbox
 from lmtpd.recipients.maildirs import Detail
 from storage.disk import Disk
 from tests.support.services import (
+    BODY,
+    LARGE,
+    A,
+    B,
+    C,
     Client,
     KeptReports,
     begin,
+    body_of,
+    codes,
     deliver,
     files,
     leftovers,
     make_service,
     offered,
 )
-
-BODY = b"Subject: x\r\nMessage-ID: <1@x>\r\n\r\nhello\r\n.\r\nbare\nand\rmore\0\xff\r\n"
-LARGE = b"Subject: large\r\n\r\n" + b"0123456789abcdef\r\n" * 60_000  # over a megabyte
-A, B, C = "a@example.org", "b@example.org", "c@example.org"
-
-
-class FaultyDisk(Disk):
-    """A disk on which some calls below one mailbox fail, for as long as `fails` says so."""
-
-    def __init__(self, call: str, code: int, *, after: int = 0) -> None:
-        self.call, self.code, self.after = call, code, after
-        self.user: str | None = None  # of which mailbox; None: all
-
-    def _strike(self, call: str, fd: int) -> None:
-        if call != self.call or (self.user and f"/{self.user}/" not in os.readlink(f"/proc/self/fd/{fd}")):
-            return
-        if self.after:
-            self.after -= 1
-            return
-        raise OSError(self.code, os.strerror(self.code))
-
-    def create(self, name: str, *, dir_fd: int | None = None) -> int:
-        assert dir_fd is not None
-        self._strike("create", dir_fd)
-        return super().create(name, dir_fd=dir_fd)
-
-    def write(self, fd: int, data: bytes | memoryview) -> int:
-        self._strike("write", fd)
-        return super().write(fd, data)
-
-    def sync(self, fd: int) -> None:
-        self._strike("sync_directory" if os.path.isdir(f"/proc/self/fd/{fd}") else "sync", fd)
-        super().sync(fd)
-
-    def rename_exclusive(self, name: str, new_name: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
-        self._strike("rename", dst_dir_fd)
-        super().rename_exclusive(name, new_name, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
-
-
-def codes(answered: list[replies.Reply]) -> list[int]:
-    return [reply.code for reply in answered]
-
-
-def body_of(path: Path) -> bytes:
-    """The stored message without the four fields that a delivery adds."""
-    return path.read_bytes().split(b"\n", 5)[5]
 
 
 def test_one_recipient_one_file_one_250(tmp_path: Path):
@@ -157,110 +114,6 @@ def test_an_unknown_recipient_is_told_at_rcpt_and_reported(tmp_path: Path):
     assert [(report.outcome, report.cause) for report in service.reporter.reports] == [("refused", "unknown")]
 
 
-def test_a_lost_mailbox_root_is_temporary(tmp_path: Path):
-    service = make_service(tmp_path, create=False)
-    (tmp_path / "mail").rmdir()
-
-    assert begin(service, []).offer(offered(A)) is replies.LOOKUP_FAILED
-
-
-FAULTS = [
-    (call, code, reply)
-    for call in ("create", "write", "sync", "rename")
-    for code, reply in (
-        (errno.EIO, replies.LOCAL_ERROR),
-        (errno.ENOSPC, replies.NO_SPACE),
-        (errno.EDQUOT, replies.MAILBOX_FULL),
-        (errno.EROFS, replies.MAILBOX_UNAVAILABLE),
-        (errno.EACCES, replies.MAILBOX_UNAVAILABLE),
-        (errno.EMFILE, replies.LOCAL_ERROR),
-        (errno.ESTALE, replies.LOCAL_ERROR),
-        (errno.EFBIG, replies.LOCAL_ERROR),
-    )
-]
-
-
-@pytest.mark.parametrize("call, code, reply", FAULTS, ids=[f"{c}-{errno.errorcode[e]}" for c, e, _ in FAULTS])
-@pytest.mark.parametrize("body", [BODY, LARGE], ids=["small", "large"])
-def test_a_fault_of_one_mailbox_is_that_recipients_alone(
-    tmp_path: Path, call: str, code: int, reply: replies.Reply, body: bytes
-):
-    disk = FaultyDisk(call, code)
-    disk.user = "a"
-    service = make_service(tmp_path, disk=disk)
-
-    _, answered = deliver(service, [A, B, C], body)
-
-    assert codes(answered) == [reply.code, 250, 250]
-    assert answered[0].status == reply.status
-    assert files(tmp_path, "example.org/a") == []
-    for user in "bc":
-        (file,) = files(tmp_path, f"example.org/{user}")
-        assert body_of(file) == body.replace(b"\r\n", b"\n")
-    assert leftovers(tmp_path) == []
-
-
-def test_a_disk_that_fills_while_a_large_body_arrives_hands_over_what_it_has(tmp_path: Path):
-    disk = FaultyDisk("write", errno.ENOSPC, after=6)
-    disk.user = "a"
-    service = make_service(tmp_path, disk=disk)
-
-    _, answered = deliver(service, [A, B, C], LARGE)
-
-    assert codes(answered) == [452, 250, 250]
-    for user in "bc":
-        (file,) = files(tmp_path, f"example.org/{user}")
-        assert body_of(file) == LARGE.replace(b"\r\n", b"\n")
-    assert leftovers(tmp_path) == []
-
-
-def test_no_mailbox_can_hold_a_large_body(tmp_path: Path):
-    service = make_service(tmp_path, disk=FaultyDisk("write", errno.ENOSPC, after=4))
-
-    _, answered = deliver(service, [A, B], LARGE)
-
-    assert codes(answered) == [452, 452]
-    assert leftovers(tmp_path) == []
-
-
-def test_a_failed_sync_of_new_is_451_and_the_retry_settles_it(tmp_path: Path):
-    disk = FaultyDisk("nothing yet", errno.EIO)
-    service = make_service(tmp_path, disk=disk)
-    confirmed, _ = deliver(service, [A], b"first\r\n")
-    confirmed.confirm()
-    disk.call = "sync_directory"
-
-    transaction, answered = deliver(service, [A], BODY)
-    transaction.confirm()
-    disk.call = "nothing any more"
-    _, again = deliver(service, [A], BODY)
-
-    assert codes(answered) == [451]
-    assert codes(again) == [250]
-    assert len(files(tmp_path, "example.org/a")) == 2
-
-
-def test_all_maildirs_unusable_is_one_reply_to_data(tmp_path: Path):
-    service = make_service(tmp_path)
-    transaction = begin(service, [A, B])
-    (tmp_path / "mail/example.org").mkdir()
-    for user in "ab":
-        (tmp_path / "mail/example.org" / user).write_text("a file")
-
-    assert transaction.open_body() is replies.MAILBOX_UNAVAILABLE
-
-
-def test_some_maildirs_unusable_is_their_recipients_alone(tmp_path: Path):
-    service = make_service(tmp_path)
-    transaction = begin(service, [A, B])
-    (tmp_path / "mail/example.org").mkdir()
-    (tmp_path / "mail/example.org/a").write_text("a file")
-
-    assert transaction.open_body() is replies.START_DATA
-    transaction.write(BODY)
-    assert codes(list(transaction.deliver(Client(), None))) == [451, 250]
-
-
 def test_a_refused_message_leaves_nothing(tmp_path: Path):
     _, answered = deliver(make_service(tmp_path), [A, B], LARGE, refusal=replies.TOO_LARGE)
 
@@ -293,191 +146,6 @@ def test_after_the_deadline_nothing_is_published(tmp_path: Path):
 
     assert answered == [replies.TOO_LATE]
     assert files(tmp_path, "example.org/a") == []
-
-
-@pytest.mark.parametrize("moved", [False, True], ids=["in new", "in cur with flags"])
-def test_a_retry_after_a_lost_reply_is_recognised(tmp_path: Path, moved: bool):
-    service = make_service(tmp_path)
-    transaction, _ = deliver(service, [A], BODY)
-    transaction.release()
-    if moved:
-        (file,) = files(tmp_path, "example.org/a")
-        file.rename(file.parents[1] / "cur" / (file.name + ":2,RS"))
-
-    _again, answered = deliver(service, [A], BODY)
-
-    assert codes(answered) == [250]
-    assert len(files(tmp_path, "example.org/a")) == (0 if moved else 1)
-    assert leftovers(tmp_path) == []
-    assert isinstance(service.reporter, KeptReports)
-    assert [report.outcome for report in service.reporter.reports] == ["delivered", "recognised"]
-
-
-def test_the_same_mail_twice_on_purpose_arrives_twice(tmp_path: Path):
-    service = make_service(tmp_path)
-
-    for _ in range(2):
-        transaction, answered = deliver(service, [A], BODY)
-        transaction.confirm()
-        assert codes(answered) == [250]
-
-    assert len(files(tmp_path, "example.org/a")) == 2
-
-
-def test_a_recognised_retry_that_is_confirmed_is_forgotten(tmp_path: Path):
-    service = make_service(tmp_path)
-    first, _ = deliver(service, [A], BODY)
-    first.release()
-    second, _ = deliver(service, [A], BODY)
-    second.confirm()
-
-    deliver(service, [A], BODY)
-
-    assert len(files(tmp_path, "example.org/a")) == 2
-
-
-@pytest.mark.parametrize("change", ["sender", "recipient", "body"])
-def test_what_differs_is_no_retry(tmp_path: Path, change: str):
-    service = make_service(tmp_path)
-    first, _ = deliver(service, ["a+x@example.org"], BODY)
-    first.release()
-
-    recipient = "a+y@example.org" if change == "recipient" else "a+x@example.org"
-    body = BODY + b"more\r\n" if change == "body" else BODY
-    transaction = begin(service, [recipient])
-    if change == "sender":
-        object.__setattr__(transaction.envelope, "sender_path", b"other@example.net")
-    transaction.open_body()
-    transaction.write(body)
-    list(transaction.deliver(Client(), None))
-
-    assert len(files(tmp_path, "example.org/a")) == 2
-
-
-def test_a_record_without_its_file_is_delivered(tmp_path: Path):
-    service = make_service(tmp_path)
-    first, _ = deliver(service, [A], BODY)
-    first.release()
-    (file,) = files(tmp_path, "example.org/a")
-    file.unlink()
-
-    _, answered = deliver(service, [A], BODY)
-
-    assert codes(answered) == [250]
-    assert len(files(tmp_path, "example.org/a")) == 1
-
-
-def test_a_key_in_flight_is_deferred(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("lmtpd.delivery.intent.IN_FLIGHT_WAIT_S", 0.0)
-    service = make_service(tmp_path)
-    deliver(service, [A], BODY)  # answered, and neither confirmed nor given up
-
-    _, answered = deliver(service, [A, B], BODY)
-
-    assert answered[0] is replies.IN_FLIGHT
-    assert answered[1].code == 250
-    assert len(files(tmp_path, "example.org/a")) == 1
-
-
-def test_a_key_in_flight_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    service = make_service(tmp_path)
-    first, _ = deliver(service, [A], BODY)
-    monkeypatch.setattr("lmtpd.delivery.intent.time.sleep", lambda _: first.release())
-
-    _, answered = deliver(service, [A], BODY)
-
-    assert codes(answered) == [250]
-    assert len(files(tmp_path, "example.org/a")) == 1
-
-
-def test_a_record_of_a_mailbox_that_has_moved_is_looked_for_where_it_was(tmp_path: Path):
-    service = make_service(tmp_path, detail=Detail.CREATE)
-    first, _ = deliver(service, ["a+x@example.org"], BODY)
-    first.release()
-    inbox = make_service(tmp_path, detail=Detail.INBOX)
-    inbox.intents = Intents(service.ledger, inbox.maildirs, deliver_without_ledger=False)
-    inbox.ledger = service.ledger
-
-    _, answered = deliver(inbox, ["a+x@example.org"], BODY)
-
-    assert codes(answered) == [250]
-    assert files(tmp_path, "example.org/a") == []
-    assert len(files(tmp_path, "example.org/a", ".x")) == 1
-
-
-def test_a_record_of_a_mailbox_that_is_gone_is_delivered_anew(tmp_path: Path):
-    service = make_service(tmp_path, detail=Detail.CREATE)
-    first, _ = deliver(service, ["a+x@example.org"], BODY)
-    first.release()
-    shutil.rmtree(tmp_path / "mail/example.org/a/.x")
-    inbox = make_service(tmp_path, detail=Detail.INBOX)
-    inbox.intents = Intents(service.ledger, inbox.maildirs, deliver_without_ledger=False)
-
-    _, answered = deliver(inbox, ["a+x@example.org"], BODY)
-
-    assert codes(answered) == [250]
-    assert len(files(tmp_path, "example.org/a")) == 1
-
-
-def test_a_record_that_cannot_be_looked_for_defers(tmp_path: Path):
-    disk = FaultyDisk("nothing yet", errno.EIO)
-    service = make_service(tmp_path, disk=disk)
-    first, _ = deliver(service, [A], BODY)
-    first.release()
-    disk.call = "sync_directory"
-
-    second, answered = deliver(service, [A], BODY)
-    second.confirm()
-    disk.call = "nothing any more"
-    _, third = deliver(service, [A], BODY)
-
-    assert codes(answered) == [451]
-    assert codes(third) == [250]
-    assert len(files(tmp_path, "example.org/a")) == 1
-
-
-def test_a_retry_of_several_recipients_settles_each_by_itself(tmp_path: Path):
-    service = make_service(tmp_path)
-    first, _ = deliver(service, [A, C], BODY)
-    first.release()
-
-    _, answered = deliver(service, [A, B, C], BODY)
-
-    assert codes(answered) == [250, 250, 250]
-    assert [len(files(tmp_path, f"example.org/{user}")) for user in "abc"] == [1, 1, 1]
-
-
-def broken_ledger(tmp_path: Path) -> Path:
-    (tmp_path / "ledger-is-a-directory").mkdir()
-    return tmp_path / "ledger-is-a-directory"
-
-
-def test_without_a_ledger_nobody_is_promised_anything(tmp_path: Path):
-    service = make_service(tmp_path, ledger_path=broken_ledger(tmp_path))
-
-    _, answered = deliver(service, [A, B], BODY)
-
-    assert answered == [replies.LEDGER_UNAVAILABLE] * 2
-    assert files(tmp_path, "example.org/a") == []
-    assert leftovers(tmp_path) == []
-
-
-def test_a_site_may_choose_to_deliver_without_a_ledger(tmp_path: Path):
-    service = make_service(tmp_path, ledger_path=broken_ledger(tmp_path), deliver_without_ledger=True)
-
-    _, answered = deliver(service, [A], BODY)
-
-    assert codes(answered) == [250]
-    assert len(files(tmp_path, "example.org/a")) == 1
-
-
-def test_duplicates_off_stores_every_attempt(tmp_path: Path):
-    service = make_service(tmp_path, recognise=False)
-    for _ in range(2):
-        transaction, _ = deliver(service, [A], BODY)
-        transaction.release()
-
-    assert len(files(tmp_path, "example.org/a")) == 2
 
 
 class Deciding:
