@@ -4,6 +4,7 @@ So whoever owns the mailbox may put links and other things wherever he likes, al
 two of our steps: what was opened stays what it was, and what is opened next is refused if it is a link.
 """
 
+import os.path
 from contextlib import suppress
 from typing import Self
 
@@ -78,3 +79,21 @@ def open_root(disk: Disk, path: str) -> Directory:
         root = Directory(disk, disk.open_path(path, follow=True))
     root.can_sync = False
     return root
+
+
+def make_path(disk: Disk, path: str) -> list[str]:
+    """Make a directory and what is missing above it, durable on return; return what was made, topmost first.
+
+    For an administrator's path: links in it are followed. Raise OSError.
+    """
+    missing = []
+    while not os.path.isdir(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    made = missing[::-1]
+    for each in made:
+        parent = Directory(disk, disk.open_directory(os.path.dirname(each), follow=True))
+        with suppress(FileExistsError):
+            disk.make_directory(os.path.basename(each), DIRECTORY_MODE, dir_fd=parent.fd)
+        parent.sync()
+    return made

@@ -7,7 +7,7 @@ that is a moment old. The supervisor gives seats out, and clears those of worker
 import mmap
 import threading
 
-SEATS = 1024  # 256 workers at most, in up to three generations at once
+SEATS = 4096  # 256 workers at most, and those of several earlier generations that still have clients
 _WORDS = 2  # of a seat: is it open for connections, how many has it
 _USED = 0  # the board's first word: seats from here on were never taken
 _FIRST = 1

@@ -11,6 +11,7 @@ transaction's). What is decided here is *when* bytes are read and written, for t
   proves nothing, a QUIT least of all, which Postfix sends together with the dot.
 """
 
+import time
 from collections.abc import Callable
 from ssl import SSLContext
 
@@ -68,10 +69,7 @@ class Connection:
         """Talk until one side ends it. A bug of the driver or the session rises to the caller."""
         session = self._session
         try:
-            if self._drain.begun:  # it waited in the backlog
-                self._hang_up(session.shut_down)
-            else:
-                session.greet()
+            session.greet()
             while self._open:
                 event = session.next_event()
                 if event is None:
@@ -106,7 +104,8 @@ class Connection:
         """Send what is pending, then wait for input: all that has come is used up."""
         self._flush()
         session = self._session
-        if self._drain.begun and self._is_idle():
+        drain = self._drain
+        if drain.begun and time.monotonic() >= drain.presses_at and self._is_idle():
             self._hang_up(session.shut_down)
             return
         # Half a line, or a body that is under way, was begun before: its rest proves nothing.
@@ -115,10 +114,12 @@ class Connection:
         try:
             data = self._stream.receive(octets)
         except PeerSilent:
-            self._hang_up(session.shut_down if self._drain.begun else session.time_out)
+            self._hang_up(session.time_out)
             return
         if data is None:
-            return  # the drain has begun meanwhile
+            if self._is_idle() or time.monotonic() >= drain.ends_at:
+                self._hang_up(session.shut_down)
+            return
         if not data:
             raise PeerLost("end of stream")
         if self._unproven and is_new:

@@ -3,6 +3,7 @@
 In this order: root makes what the server's user cannot, and what the server makes later shall be its own.
 """
 
+import codecs
 import os
 import pwd
 import time
@@ -10,6 +11,8 @@ from pathlib import Path
 
 from lmtpd.config import Config
 from lmtpd.server.errors import CannotStart
+from storage.directory import make_path
+from storage.disk import Disk
 from storage.server_lock import ServerLock, ServerRunning
 
 # Workers of a server that was killed keep its lock while they drain.
@@ -26,7 +29,10 @@ def become_server(config: Config) -> ServerLock:
         raise CannotStart(f"server.run_as: there is no user {user}", os.EX_NOUSER) from exc
     state = Path(config.state)
     try:
-        _make_directory(state, entry)
+        _make_directory(config.state, entry)
+        if config.mailboxes.create:
+            _make_directory(config.template.root, entry)
+        _load_codecs()
         if entry is not None:
             drop_privileges(entry)
     except OSError as exc:
@@ -44,13 +50,17 @@ def drop_privileges(entry: pwd.struct_passwd) -> None:
     os.setresuid(entry.pw_uid, entry.pw_uid, entry.pw_uid)
 
 
-def _make_directory(state: Path, owner: pwd.struct_passwd | None) -> None:
-    if state.is_dir():
-        return
-    state.parent.mkdir(parents=True, exist_ok=True)
-    state.mkdir(mode=0o700)
-    if owner is not None:
-        os.chown(state, owner.pw_uid, owner.pw_gid)
+def _make_directory(path: str, owner: pwd.struct_passwd | None) -> None:
+    for made in make_path(Disk(), path):
+        if owner is not None:
+            os.chown(made, owner.pw_uid, owner.pw_gid)
+
+
+def _load_codecs() -> None:
+    """Load what Python would load later, from files that the server's user may not be able to read."""
+    for name in ("ascii", "latin-1", "utf-16-be", "punycode"):
+        codecs.lookup(name)
+    "\u00fc".encode("idna")
 
 
 def _take_lock(path: Path) -> ServerLock:

@@ -58,7 +58,7 @@ NOTHING = Sight(readable=False, ended=False, gone=False)
 class Stream:
     """A connected socket. Confined to one thread, which closes it."""
 
-    __slots__ = ("_drain", "_gone", "_idle_s", "_knows_drain", "_poll", "_sock", "ended", "is_tls")
+    __slots__ = ("_drain", "_gone", "_idle_s", "_poll", "_sock", "ended", "is_tls")
 
     def __init__(self, sock: socket.socket, *, drain: Drain, idle_s: float) -> None:
         self._sock = sock
@@ -67,7 +67,6 @@ class Stream:
         self._gone = _GONE_UNIX if sock.family == socket.AF_UNIX else _GONE_TCP
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN | select.POLLRDHUP)
-        self._knows_drain = False  # our owner does, by us
         self.is_tls = False
         self.ended = False  # the peer's end has been read, or seen to be there
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(min(QUICK_S, idle_s)))
@@ -83,9 +82,9 @@ class Stream:
         return self.ended and (self.is_tls or self._gone is _GONE_TCP)
 
     def receive(self, octets: int) -> bytes | None:
-        """Wait for bytes; b"" is the peer's end, None (once) that a drain has begun and the peer is silent.
+        """Wait for bytes; b"" is the peer's end, None that it is silent for a moment while we drain.
 
-        Raises PeerSilent after the idle limit, or at the end of the drain; PeerLost.
+        Raises PeerSilent after the idle limit; PeerLost.
         """
         deadline = 0.0
         while True:
@@ -186,19 +185,17 @@ class Stream:
             self._sock.close()
 
     def _wait_for_input(self, deadline: float) -> bool:
-        """Sleep until there is input (True) or a drain has begun (False, once); PeerSilent if neither."""
+        """Sleep until there is input (True), or is none in a drain (False); PeerSilent at the deadline."""
+        drain = self._drain
         poll = select.poll()
         poll.register(self._sock, select.POLLIN)
-        if self._knows_drain:
-            deadline = min(deadline, self._drain.ends_at)
-        else:
-            poll.register(self._drain.fd, select.POLLIN)
+        if drain.begun:
+            return bool(poll.poll(QUICK_S * 1000))
+        poll.register(drain.fd, select.POLLIN)
         ready = poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
         if not ready:
             raise PeerSilent("no input in time")
-        has_input = any(fd != self._drain.fd for fd, _ in ready)
-        self._knows_drain = self._knows_drain or not has_input
-        return has_input
+        return any(fd != drain.fd for fd, _ in ready)
 
     def _wait_for_end(self, deadline: float) -> bool:
         """Read and forget, until the peer's end (True) or the deadline.

@@ -30,6 +30,7 @@ from lmtpd.server.worker import DRAIN, RETIRE
 from storage.server_lock import ServerLock
 
 KILL_S = 10.0  # from SIGTERM to SIGKILL for workers that are still there
+OLD_GENERATIONS = 8  # that may wait for their clients to leave; earlier ones are told to drain
 WATCHER_PAUSE_S = 5.0  # until a watcher that died, for want of inotify watches, say, is replaced
 
 
@@ -206,8 +207,8 @@ class Supervisor:
         where = " ".join(str(each) for each in coming.listeners)
         workers = " ".join(str(child.pid) for child in coming.workers)
         if old is not None:
-            for generation in self._leaving:
-                generation.tell(DRAIN)  # one old generation is enough
+            for generation in self._leaving[:-OLD_GENERATIONS]:
+                generation.tell(DRAIN)
             self._drop_listeners(old, kept_by=coming)
             old.tell(RETIRE)
             self._leaving.append(old)

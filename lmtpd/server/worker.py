@@ -36,6 +36,7 @@ from lmtpd.server.stream import Stream
 RETIRE, DRAIN = b"retire", b"drain"
 
 RETIRE_S = 60.0  # for idle connections of a worker with an old configuration; Postfix keeps them for 2 s
+RETIRED_S = 600.0  # for busy ones behind that; Postfix uses a connection for 300 s at most
 DRAIN_S = 6.0  # from SIGTERM to the 421 for a client in the middle of a transaction
 EXIT_S = 9.0  # from SIGTERM to the end, whatever still hangs; at 10 s the supervisor kills
 YIELD_S = 0.002  # so that a worker with fewer connections takes the next one
@@ -83,7 +84,7 @@ class Worker:
             self._wait()
             if self._drains_at <= time.monotonic():
                 self._drains_at = math.inf
-                self._drain.begin()
+                self._drain.begin(RETIRED_S)
 
     def _prepare(self) -> None:
         # The kernel may give a signal to any thread: the pipe is what wakes this one.
@@ -129,7 +130,7 @@ class Worker:
             self._begin_drain()
 
     def _retire(self) -> None:
-        """Accept no more; connections go on to their end, idle ones for RETIRE_S."""
+        """Accept no more; connections go on to their end, or until they are idle after RETIRE_S."""
         self._leaving = True
         self._drains_at = time.monotonic() + RETIRE_S
         self._stop_accepting()

@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from storage.directory import open_root
+from storage.directory import make_path, open_root
 from storage.disk import Disk
 from tests.support.memory_disk import MemoryDisk
 
@@ -122,3 +122,18 @@ def test_only_the_root_may_be_a_link(tmp_path):
 def test_a_missing_root_is_said_to_be_missing(tmp_path):
     with pytest.raises(FileNotFoundError):
         open_root(Disk(), str(tmp_path / "none"))
+
+
+def test_a_path_is_made_and_each_new_entry_is_synced(tmp_path):
+    synced = []
+
+    class Watched(Disk):
+        def sync(self, fd: int) -> None:
+            synced.append(os.readlink(f"/proc/self/fd/{fd}"))
+            super().sync(fd)
+
+    made = make_path(Watched(), str(tmp_path / "a/b"))
+
+    assert made == [str(tmp_path / "a"), str(tmp_path / "a/b")]
+    assert synced == [str(tmp_path), str(tmp_path / "a")]
+    assert make_path(Watched(), str(tmp_path / "a/b")) == []

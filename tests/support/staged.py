@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 from lmtpd.__main__ import main
 from lmtpd.cli import wiring
@@ -40,11 +41,16 @@ class StagedServer(Server):
         flags: Sequence[str] = (),
         wrapper: Sequence[str] = (),
     ) -> None:
-        environment = [f"{SPEED}={json.dumps(speed or {})}", f"LMTPD_TEST_FOLDER={folder}"]
+        hurry = {"stream.QUICK_S": 0.05} | (speed or {})
+        environment = [f"{SPEED}={json.dumps(hurry)}", f"LMTPD_TEST_FOLDER={folder}"]
         super().__init__(
             folder, config=config, listen=listen, flags=flags, wrapper=["env", *environment, *wrapper]
         )
         self._command[self._command.index("lmtpd")] = "tests.support.staged"
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        return self
 
     def start(self) -> None:
         """Start it and return once every worker serves."""
@@ -69,6 +75,11 @@ class StagedServer(Server):
     def workers(self) -> list[int]:
         """The processes that accept connections, in the order of their birth."""
         return sorted(pid for pid in children_of(self.pid) if holds_listener(pid, self.folder))
+
+    def watchers(self) -> list[int]:
+        """List the processes that watch the configuration file: children that accept nothing."""
+        workers = self.workers
+        return [pid for pid in children_of(self.pid) if pid not in workers and len(open_files(pid)) > 3]
 
     def wait_for_log(self, words: str, *, times: int = 1) -> None:
         """Wait until the log has the words so many times."""

@@ -78,15 +78,18 @@ def test_an_idle_client_goes_at_once():
         driven.ended()
 
 
-def test_who_waited_in_the_backlog_is_turned_away():
+def test_who_waited_in_the_backlog_is_still_served():
     drain = Drain()
     drain.begin(60)
     with Driven(drain=drain) as driven:
+        driven.client.greet()
+        (reply,) = driven.client.deliver("me@example.org", ["you@example.org"], b"hi\r\n")
+
+        assert reply.code == 250
         assert driven.client.reply().code == 421
-        driven.ended()
 
 
-def test_a_busy_client_goes_at_its_next_rest():
+def test_a_busy_client_goes_when_it_is_idle():
     script = Script()
     with Driven(script=script) as driven:
         driven.say_body(recipients=2)
@@ -95,6 +98,18 @@ def test_a_busy_client_goes_at_its_next_rest():
         driven.client.send(b".\r\n")
 
         assert [reply.code for reply in driven.client.replies(3)] == [250, 250, 421]
+        assert driven.ended()[0] == "published"
+
+
+def test_a_client_that_is_never_idle_goes_between_two_transactions():
+    script = Script()
+    with Driven(script=script) as driven:
+        driven.say_body()
+        script.at_barrier = lambda: driven.drain.begin(0)  # pressing at once
+
+        driven.client.send(b".\r\n")
+
+        assert [reply.code for reply in driven.client.replies(2)] == [250, 421]
         assert driven.ended()[0] == "published"
 
 

@@ -2,6 +2,7 @@
 
 import math
 import select
+import time
 
 import pytest
 
@@ -25,19 +26,26 @@ def test_nothing_has_begun(drain):
 
 
 def test_the_descriptor_stays_readable_for_all(drain):
-    drain.begin()
+    drain.begin(10)
 
     assert drain.begun
     assert is_readable(drain.fd)
     assert is_readable(drain.fd)
-    assert drain.ends_at == math.inf
 
 
-def test_the_first_of_several_deadlines_holds(drain):
+def test_pressing_comes_before_the_end(drain):
+    assert drain.presses_at == drain.ends_at == math.inf
+
+    drain.begin(10)
+
+    assert time.monotonic() < drain.presses_at < drain.ends_at <= time.monotonic() + 10
+
+
+def test_the_shortest_of_several_times_holds(drain):
     drain.begin(100)
-    first = drain.ends_at
+    first = (drain.presses_at, drain.ends_at)
 
     drain.begin(200)
-    assert drain.ends_at == first
+    assert (drain.presses_at, drain.ends_at) == first
     drain.begin(1)
-    assert drain.ends_at < first
+    assert drain.ends_at < first[0]

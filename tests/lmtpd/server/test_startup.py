@@ -156,3 +156,22 @@ def test_a_user_that_has_gone_is_named(tmp_path, monkeypatch):
 
     assert "nobody" in str(error)
     assert error.code == os.EX_NOUSER
+
+
+@pytest.mark.parametrize("create", [True, False])
+def test_the_mailbox_root_is_made_only_where_mailboxes_are(tmp_path, create):
+    mailboxes = {"path": f"{tmp_path}/srv/mail/{{domain}}/{{user}}", "create": create}
+    wanted = Config.model_validate({"state": str(tmp_path / "state"), "mailboxes": mailboxes})
+
+    with become_server(wanted):
+        assert (tmp_path / "srv/mail").is_dir() == create
+
+
+def test_a_file_in_the_way_of_the_mailbox_root_is_told(tmp_path):
+    (tmp_path / "srv").write_text("")
+    mailboxes = {"path": f"{tmp_path}/srv/mail/{{user}}", "create": True}
+
+    error = failure(Config.model_validate({"state": str(tmp_path / "state"), "mailboxes": mailboxes}))
+
+    assert error.code == os.EX_CANTCREAT
+    assert str(tmp_path / "srv") in str(error)
