@@ -68,8 +68,7 @@ class Client:
         return self._verdict
 
 
-# Long because every collaborator is made here, each in a line.
-def make_service(
+def make_service(  # Long because every collaborator is made here
     tmp_path: Path,
     *,
     disk: Disk | None = None,
