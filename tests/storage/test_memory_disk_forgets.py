@@ -214,8 +214,6 @@ def test_without_power_nothing_goes(disk):
     with pytest.raises(PowerCut):
         disk.close(fd)
     disk.close(folder)
-    with pytest.raises(PowerCut):
-        disk.close(folder)
 
     disk.restart()
     assert disk.status("/m")

@@ -21,7 +21,7 @@ from threading import RLock
 from typing import Concatenate, ParamSpec, TypeVar
 
 from storage.disk import Disk
-from tests.support.memory_faults import Fault, Faults, PowerCut
+from tests.support.memory_faults import Fault, Faults
 from tests.support.memory_tree import File, Folder, Node, Tree, error, folder_at, status_of
 
 P = ParamSpec("P")
@@ -270,7 +270,7 @@ class MemoryDisk(Disk):
 
     def _handle(self, fd: int) -> _Handle:
         if fd not in self._handles:
-            raise PowerCut if self.faults.is_off else error(errno.EBADF)
+            raise error(errno.EBADF)
         return self._handles[fd]
 
     def _readable(self, fd: int) -> _Handle:

@@ -74,7 +74,12 @@ class StagedServer(Server):
     @property
     def workers(self) -> list[int]:
         """The processes that accept connections, in the order of their birth."""
-        return sorted(pid for pid in children_of(self.pid) if holds_listener(pid, self.folder))
+        # A watcher that was just forked still has the listeners, but only workers wait with epoll(7).
+        return sorted(
+            pid
+            for pid in children_of(self.pid)
+            if holds_listener(pid, self.folder) and "anon_inode:[eventpoll]" in open_files(pid)
+        )
 
     def watchers(self) -> list[int]:
         """List the processes that watch the configuration file: children that accept nothing."""
