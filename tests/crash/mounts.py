@@ -116,7 +116,7 @@ def mounted(*file_systems: str) -> Iterator[list[Mounted]]:
     """Make and mount a fresh file system of each kind named; several of one kind are fine."""
     need_mounts(*file_systems)
     _sweep()
-    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=_roomy_folder()))
+    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=roomy_folder()))
     folder.chmod(0o755)
     made: list[Mounted] = []
     try:
@@ -140,7 +140,7 @@ def _remove(folder: Path) -> None:
 
 def _sweep() -> None:
     """Remove what tests left that were killed."""
-    for parent in {_roomy_folder(), Path(tempfile.gettempdir())}:
+    for parent in {roomy_folder(), Path(tempfile.gettempdir())}:
         for folder in parent.glob(f"{_PREFIX}*-*"):
             pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
             if pid.isdigit() and not Path(f"/proc/{pid}").exists():
@@ -153,7 +153,8 @@ def _mounts_below(folder: Path) -> list[Path]:
     return [Path(place) for place in reversed(places) if place.startswith(f"{folder}/")]
 
 
-def _roomy_folder() -> Path:
+def roomy_folder() -> Path:
+    """Return a folder in memory, or else the usual one for temporary files."""
     memory = Path("/dev/shm")
     with suppress(OSError):
         if os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > _ROOM_OCTETS:
@@ -167,7 +168,7 @@ def _roomy_folder() -> Path:
 @functools.cache
 def _why_not() -> str | None:
     """Try it once: containers may have the devices and still forbid mounting."""
-    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=_roomy_folder()))
+    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=roomy_folder()))
     try:
         Mounted(folder / "trial", "ext4").unmount()
     except OSError as exc:
