@@ -143,8 +143,11 @@ class Client:
                 raise ProtocolError(f"BDAT was answered {reply.code}")
         connection.send(b"BDAT %d LAST\r\n" % len(chunks[-1]) + chunks[-1] + last_words)
 
-    def _final_reply(self, recipient: str, attempt: Attempt) -> int:
+    def _final_reply(self, recipient: str, attempt: Attempt) -> int | None:
         reply = self._open.reply()
+        if reply.code // 100 not in {4, 5} and reply.code != 250:
+            attempt.complaints.append(f"{reply.code} {reply.text} is no reply for {recipient}")
+            return None
         if reply.code == 250 and "<" in reply.text and not _names(reply, recipient):
             attempt.complaints.append(f"the reply for {recipient} is {reply.text}")
         return reply.code
