@@ -1,11 +1,21 @@
 """What the crash tests share: one shim and one nursery for each process of pytest."""
 
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.crash.mounts import roomy_folder
 from tests.crash.nursery import Nursery
 from tests.crash.shim import Shim
+
+
+@pytest.fixture
+def folder_in_memory() -> Iterator[Path]:
+    """A folder whose syncs cost nothing: a kill, unlike a power cut, takes nothing that was written."""
+    with tempfile.TemporaryDirectory(prefix="lmtpd-crash-", dir=roomy_folder()) as name:
+        yield Path(name)
 
 
 @pytest.fixture(scope="session")
