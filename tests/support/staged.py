@@ -6,6 +6,7 @@
 import importlib
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,7 +57,14 @@ class StagedServer(Server):
         """Start it and return once every worker serves."""
         before = self.log.count(" started ")
         super().start()
-        self.wait_for_log(" started ", times=before + 1)
+        try:
+            self.wait_for_log(" started ", times=before + 1)
+            count = len(re.findall(r' started .*workers="?([0-9 ]+)', self.log)[-1].split())
+            # The watcher is forked last, and for a moment holds all that its parent does.
+            wait_for(lambda: len(self.workers) <= count, "a watcher without listeners")
+        except BaseException:
+            self.kill()
+            raise
 
     def refuse(self, why: str) -> None:
         """Let workers that start from now on say why they cannot."""

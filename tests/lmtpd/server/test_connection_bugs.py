@@ -1,5 +1,7 @@
 """Bugs of ours: reported, 451 for the recipients they hit, and the client is still in step."""
 
+from contextlib import suppress
+
 import pytest
 
 from lmtpd.protocol import replies
@@ -90,7 +92,8 @@ def test_a_bug_of_the_session_ends_the_connection_and_leaves_nothing_behind(monk
         driven.say_body()
         monkeypatch.setattr(Session, "next_event", explode)
 
-        driven.client.send(b"more")
+        with suppress(BrokenPipeError):  # if the body was still under way
+            driven.client.send(b"more")
 
         assert driven.ended() == ["dropped"]
         assert isinstance(driven.rises[0], ZeroDivisionError)
