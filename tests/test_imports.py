@@ -8,7 +8,7 @@ from tests.support.sources import PRODUCT, Import, Source, is_within, sources
 
 # cli > server > delivery > recipients, sieve > protocol; delivery, recipients, report, scripts > storage.
 # What a package may import of our own, itself apart. The composition root (cli) may import everything.
-# of storage the server itself uses what is not mail: the lock of its state, its directories, the eye on its configuration.
+# Of storage the server itself uses what is not mail: its state's lock, its directories, the eye on its file.
 MAY_IMPORT = {
     "lmtpd.server": {
         *("lmtpd.delivery", "lmtpd.recipients", "lmtpd.protocol", "lmtpd.report", "lmtpd.config"),
