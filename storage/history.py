@@ -51,6 +51,8 @@ _SCHEMA = Schema(
                 phases TEXT
             )""",
             "CREATE INDEX history_at ON history (at)",
+            """CREATE INDEX history_transaction_id ON history (transaction_id)
+                WHERE transaction_id IS NOT NULL""",
             "CREATE INDEX history_queue_id ON history (queue_id) WHERE queue_id IS NOT NULL",
             "CREATE INDEX history_message_id ON history (message_id) WHERE message_id IS NOT NULL",
             "CREATE INDEX history_file ON history (file) WHERE file IS NOT NULL",
@@ -106,6 +108,7 @@ _values_of = attrgetter(*_COLUMNS)
 # What a question asks becomes conditions.  A key fits few rows; a file is found by its whole name and by
 # the base that it had in tmp/: "," begins the sizes, and "-" follows "," in ASCII.
 _KEYS = {
+    "transaction_id": "transaction_id = :transaction_id",
     "queue_id": "queue_id = :queue_id",
     "message_id": "message_id = :message_id",
     "file": "file >= :file AND file < :file || '-'",
@@ -146,6 +149,7 @@ class History:
     def find(
         self,
         *,
+        transaction_id: str = "",
         queue_id: str = "",
         message_id: str = "",
         address: str = "",
@@ -162,6 +166,7 @@ class History:
         Only reads: it works beside a server, and for whoever may read the file and its companions.
         """
         question = {
+            "transaction_id": transaction_id,
             "queue_id": queue_id,
             "message_id": message_id,
             "address": address,

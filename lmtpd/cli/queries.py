@@ -20,6 +20,7 @@ _FORMATS = {10: "%Y-%m-%d", 13: "%Y-%m-%dT%H", 16: "%Y-%m-%dT%H:%M", 19: "%Y-%m-
 class Query(TypedDict, total=False):
     """The arguments of `History.find`."""
 
+    transaction_id: str
     queue_id: str
     message_id: str
     address: str
@@ -41,7 +42,7 @@ def questions(text: str, *, now: float) -> list[Query]:
     if "@" in text:
         return [{"address": text}, {"message_id": f"<{text}>"}]
     # A name in a Maildir that somebody else's delivery agent gave it has dots as well.
-    return [{"queue_id": text}, {"file": text}, {"address": text}]
+    return [{"queue_id": text}, {"transaction_id": text}, {"file": text}, {"address": text}]
 
 
 def _time_span(text: str, now: float) -> Query | None:

@@ -130,7 +130,7 @@ def _row(report: RecipientReport) -> HistoryRow:
         file=report.file,
         octets=report.octets or 0,
         reply=report.reply,
-        cause=report.cause or report.detail,
+        cause=": ".join(filter(None, (report.cause, report.detail))),
         client=report.client,
         helo=report.helo,
         phases=report.phases_ms,

@@ -1,3 +1,4 @@
+# Long because every call that the shim sees is shown to be seen.
 """The shim counts, records and acts as it says, over threads and forks."""
 
 import ctypes

@@ -23,19 +23,35 @@ def utc(monkeypatch):
 @pytest.mark.parametrize(
     "text, expected",
     [
-        ("4XyZ12abcDz", [{"queue_id": "4XyZ12abcDz"}, {"file": "4XyZ12abcDz"}, {"address": "4XyZ12abcDz"}]),
+        (
+            "4XyZ12abcDz",
+            [
+                {"queue_id": "4XyZ12abcDz"},
+                {"transaction_id": "4XyZ12abcDz"},
+                {"file": "4XyZ12abcDz"},
+                {"address": "4XyZ12abcDz"},
+            ],
+        ),
         ("<1@example.org>", [{"message_id": "<1@example.org>"}, {"address": "1@example.org"}]),
         ("a@example.org", [{"address": "a@example.org"}, {"message_id": "<a@example.org>"}]),
         (" a@example.org ", [{"address": "a@example.org"}, {"message_id": "<a@example.org>"}]),
         ("1764.M1P2Q3Rabc.mx,S=1,W=2:2,S", [{"file": "1764.M1P2Q3Rabc.mx,S=1,W=2:2,S"}]),
         ("/srv/mail/a/new/x", [{"file": "/srv/mail/a/new/x"}]),
-        ("postmaster", [{"queue_id": "postmaster"}, {"file": "postmaster"}, {"address": "postmaster"}]),
+        (
+            "postmaster",
+            [
+                {"queue_id": "postmaster"},
+                {"transaction_id": "postmaster"},
+                {"file": "postmaster"},
+                {"address": "postmaster"},
+            ],
+        ),
         ("30s", [{"since": NOW - 30}]),
         ("5m", [{"since": NOW - 300}]),
         ("1h", [{"since": NOW - 3600}]),
         ("7d", [{"since": NOW - 7 * DAY}]),
         ("2w", [{"since": NOW - 14 * DAY}]),
-        ("5D", [{"queue_id": "5D"}, {"file": "5D"}, {"address": "5D"}]),
+        ("5D", [{"queue_id": "5D"}, {"transaction_id": "5D"}, {"file": "5D"}, {"address": "5D"}]),
         ("2026-11-24", [{"since": NOW - 36_000, "until": NOW - 36_000 + DAY}]),
         ("2026-11-24T10", [{"since": NOW, "until": NOW + 3600}]),
         ("2026-11-24T10:00", [{"since": NOW, "until": NOW + 60}]),
@@ -44,7 +60,7 @@ def utc(monkeypatch):
         ("2026-11-24T10:00..2026-11-24T11:00", [{"since": NOW, "until": NOW + 3600}]),
         ("2026-11-23..2026-11-24", [{"since": NOW - 36_000 - DAY, "until": NOW - 36_000 + DAY}]),
         ("2026-11-24T10:00..", [{"since": NOW}]),
-        ("..x", [{"queue_id": "..x"}, {"file": "..x"}, {"address": "..x"}]),
+        ("..x", [{"queue_id": "..x"}, {"transaction_id": "..x"}, {"file": "..x"}, {"address": "..x"}]),
     ],
 )
 def test_questions(text, expected):
