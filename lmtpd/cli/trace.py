@@ -28,8 +28,8 @@ _LABEL_COLUMN = 12
 def trace(settings: Settings, *, query: str, limit: int, as_json: bool) -> int:
     """Show what happened to a message, newest first: by queue id, Message-ID, address, file name or time.
 
-    The id in a reply 250 will do as well.  A time is a span up to now (30m, 1h, 7d), a day, a minute, or two of them with .. between.
-    Exit code 1: nothing was found.
+    The id in a reply 250 will do as well.  A time is a span up to now (30m, 1h, 7d), a day, a minute, or two
+    of them with .. between.  Exit code 1: nothing was found.
 
     \b
     Examples:
