@@ -10,6 +10,7 @@ from functools import partial
 
 from lmtpd.config import Config
 from lmtpd.delivery.service import Service
+from lmtpd.report.records import Level
 from lmtpd.server.board import Board, Seat
 from lmtpd.server.children import Child, Closable, spawn
 from lmtpd.server.errors import CannotStart
@@ -97,10 +98,14 @@ class Generation:
         except OSError as exc:
             control.send(str(exc).encode())
             return os.EX_OSERR
-        try:
-            Worker(
-                self.config, service, listeners=self.listeners, tls=self._tls, control=control, seat=seat
-            ).run()
-        finally:
+        worker = Worker(
+            self.config, service, listeners=self.listeners, tls=self._tls, control=control, seat=seat
+        )
+        if worker.run():
             service.close()
+        else:
+            # A thread that hangs may still publish. The ledger must not hear that we are done before all of
+            # our threads are gone, and they go with the process.
+            service.reporter.event(Level.WARNING, "connections_cut", count=seat.connections)
+            service.reporter.close()
         return os.EX_OK

@@ -3,7 +3,7 @@
 The rule: a client that talks costs one recv(2) for each thing it says. The socket is blocking, with
 SO_RCVTIMEO (settimeout() would make Python call poll(2) before every recv(2)); only a client that is
 silent for QUICK_S is waited for with poll(2), together with the descriptor that announces the drain.
-What a server can see of its peer, on TCP, unix sockets and TLS, was measured: README, "At the barrier".
+What can be seen of a peer, on TCP, on unix sockets and under TLS, is a table in the tests of this module.
 """
 
 import fcntl

@@ -67,6 +67,7 @@ class Worker:
         self._seat = seat
         self._drain = Drain()
         self._crew = Crew()
+        self._is_told = False  # by SIGTERM
         self._leaving = False
         self._drains_at = math.inf
         self._ends_at = math.inf
@@ -75,21 +76,28 @@ class Worker:
         self._epoll = select.epoll()
         self._accepting: dict[int, Listening] = {}
 
-    def run(self) -> None:
-        """Serve until the end, which is a message on the control socket, its end, or SIGTERM."""
+    def run(self) -> bool:
+        """Serve until the end, which is a message on the control socket, its end, or SIGTERM.
+
+        False: connections are left, cut off by the deadline; their threads may still be at work.
+        """
         self._prepare()
         self._seat.open()
-        self._control.send(READY)
+        with suppress(OSError):  # the supervisor has ended: that is heard below
+            self._control.send(READY)
         while not self._is_over():
             self._wait()
-            if self._drains_at <= time.monotonic():
+            if self._is_told:
+                self._begin_drain()
+            elif self._drains_at <= time.monotonic():
                 self._drains_at = math.inf
                 self._drain.begin(RETIRED_S)
+        return not self._seat.connections
 
     def _prepare(self) -> None:
         # The kernel may give a signal to any thread: the pipe is what wakes this one.
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
-        signal.signal(signal.SIGTERM, lambda _number, _frame: self._begin_drain())
+        signal.signal(signal.SIGTERM, self._on_signal)
         _raise_descriptor_limit()
         for listening in self._listeners:
             self._accepting[listening.sock.fileno()] = listening
@@ -119,9 +127,16 @@ class Worker:
     def _is_over(self) -> bool:
         return self._leaving and (not self._seat.connections or self._ends_at <= time.monotonic())
 
+    def _on_signal(self, _number: int, _frame: object) -> None:
+        """Only note it: the handler runs between any two lines of the main thread."""
+        self._is_told = True
+
     def _hear(self) -> None:
         """Obey the supervisor. That it has ended is an order too: nobody else would stop us."""
-        message = self._control.recv(64)
+        try:
+            message = self._control.recv(64)
+        except OSError:
+            message = b""
         if message == RETIRE:
             self._retire()
         else:

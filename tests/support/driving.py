@@ -96,6 +96,12 @@ class KeptBugs:
         """Keep exc."""
         self.bugs.append(exc)
 
+    def event(self, *_: object, **__: object) -> None:
+        """Take note of nothing else."""
+
+    def close(self) -> None:
+        """Nothing to close."""
+
 
 @dataclass
 class FakeService:

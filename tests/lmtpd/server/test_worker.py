@@ -3,16 +3,20 @@
 import errno
 import os
 import resource
+import signal
 import socket
 import threading
 import time
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
 from lmtpd.config import Config
+from lmtpd.delivery.service import Commit
 from lmtpd.server import worker as worker_module
 from lmtpd.server.board import Board, Seat
+from lmtpd.server.generation import Generation
 from lmtpd.server.listeners import Listening
 from lmtpd.server.worker import Worker
 from tests.support.driving import FakeService
@@ -93,7 +97,7 @@ def worker(tmp_path):
     before = threading.stack_size()
     worker = Worker(
         config,
-        FakeService(None),  # type: ignore[arg-type]  # nothing of it is used here
+        FakeService(Commit.CHECKED),  # type: ignore[arg-type]  # it has what is used here
         listeners=[Listening(listener, None)],
         tls=None,
         control=theirs,
@@ -202,3 +206,68 @@ def test_a_tcp_peer_is_trusted_by_its_address(worker):
     assert not worker._peer(("198.51.100.1", 4711), is_unix=False).trusted
     assert not worker._peer(("fe80::1%eth0", 4711, 0, 2), is_unix=False).trusted
     assert worker._peer("", is_unix=True).trusted
+
+
+# -- its end
+
+
+@pytest.fixture
+def signals():
+    """Let a worker take signals, and give them back."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def quick_end(monkeypatch):
+    monkeypatch.setattr(worker_module, "EXIT_S", 0.05)
+
+
+def test_a_worker_whose_connections_have_ended_says_so(worker, signals, quick_end):
+    worker._control.shutdown(socket.SHUT_RD)  # as if the supervisor had ended
+
+    assert worker.run()
+
+
+def test_a_worker_with_connections_that_hang_ends_all_the_same_and_says_so(worker, signals, quick_end):
+    worker._seat.add()
+    worker._control.shutdown(socket.SHUT_RD)
+
+    assert not worker.run()
+
+    assert worker._drain.begun
+
+
+def test_sigterm_drains(worker, signals, quick_end):
+    worker._seat.add()
+    thread = threading.Thread(target=lambda: os.kill(os.getpid(), signal.SIGTERM))
+    begin = worker._seat.open
+
+    def open_and_signal() -> None:
+        begin()
+        thread.start()
+
+    worker._seat.open = open_and_signal
+
+    assert not worker.run()
+    thread.join()
+
+
+def test_the_service_of_a_worker_with_live_threads_is_not_closed(worker, signals, monkeypatch):
+    """It would tell the ledger that nothing of ours is under way any more."""
+    closed = []
+
+    class Service(FakeService):
+        def close(self) -> None:
+            closed.append(self)
+
+    for ends_well in (True, False):
+        monkeypatch.setattr(Worker, "run", lambda _, ends_well=ends_well: ends_well)
+        generation = Generation(worker._config, [], None)
+        service: Any = Service(Commit.CHECKED)  # Any: the fake has what is used here
+
+        assert generation._work(worker._seat, lambda _, service=service: service, worker._control) == 0
+
+        assert len(closed) == 1
