@@ -263,11 +263,13 @@ def test_the_service_of_a_worker_with_live_threads_is_not_closed(worker, signals
         def close(self) -> None:
             closed.append(self)
 
+    def build(_: Config) -> Any:  # the fake has what is used here
+        return Service(Commit.CHECKED)
+
     for ends_well in (True, False):
         monkeypatch.setattr(Worker, "run", lambda _, ends_well=ends_well: ends_well)
         generation = Generation(worker._config, [], None)
-        service: Any = Service(Commit.CHECKED)  # Any: the fake has what is used here
 
-        assert generation._work(worker._seat, lambda _, service=service: service, worker._control) == 0
+        assert generation._work(worker._seat, build, worker._control) == 0
 
         assert len(closed) == 1
