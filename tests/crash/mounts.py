@@ -30,7 +30,7 @@ import pytest
 from tests.crash.shim import Flush
 from tests.support.requirements import need, program
 
-_IMAGE_OCTETS = {"ext4": 32 << 20, "xfs": 300 << 20}  # sparse; XFS wants no less
+_IMAGE_OCTETS = {"ext4": 64 << 20, "xfs": 300 << 20}  # sparse; XFS wants no less
 _MAKE = {
     # Without lazy initialisation: nothing may write behind our back.
     "ext4": ["mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0"],

@@ -23,6 +23,8 @@ class Placement:
     file_systems: tuple[str, ...]
     flushes: tuple[Flush, ...]
     name: str
+    every: int
+    """In a short run: which calls are cut, so that all of them still are somewhere."""
 
     def __str__(self) -> str:
         return self.name
@@ -36,13 +38,13 @@ class Placement:
 
 
 PLACEMENTS = (
-    Placement(("ext4",), (NOTHING,), "ext4"),
-    Placement(("xfs",), (NOTHING,), "xfs"),
-    Placement(("ext4", "ext4"), (NOTHING, NOTHING), "ext4-ledger-elsewhere"),
-    Placement(("xfs", "xfs"), (NOTHING, NOTHING), "xfs-ledger-elsewhere"),
-    Placement(("ext4", "ext4"), (JOURNAL, NOTHING), "ext4-mail-ahead-of-ledger"),
-    Placement(("ext4", "ext4"), (NOTHING, JOURNAL), "ext4-ledger-ahead-of-mail"),
-    Placement(("xfs", "xfs"), (JOURNAL, NOTHING), "xfs-mail-ahead-of-ledger"),
-    Placement(("xfs", "xfs"), (NOTHING, JOURNAL), "xfs-ledger-ahead-of-mail"),
+    Placement(("ext4",), (NOTHING,), "ext4", 2),
+    Placement(("xfs",), (NOTHING,), "xfs", 2),
+    Placement(("ext4", "ext4"), (NOTHING, NOTHING), "ext4-ledger-elsewhere", 1),
+    Placement(("xfs", "xfs"), (NOTHING, NOTHING), "xfs-ledger-elsewhere", 1),
+    Placement(("ext4", "ext4"), (JOURNAL, NOTHING), "ext4-mail-ahead-of-ledger", 4),
+    Placement(("ext4", "ext4"), (NOTHING, JOURNAL), "ext4-ledger-ahead-of-mail", 4),
+    Placement(("xfs", "xfs"), (JOURNAL, NOTHING), "xfs-mail-ahead-of-ledger", 4),
+    Placement(("xfs", "xfs"), (NOTHING, JOURNAL), "xfs-ledger-ahead-of-mail", 4),
 )
 APART = PLACEMENTS[2]

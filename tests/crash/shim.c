@@ -156,9 +156,16 @@ static void act(void) {
     }
 }
 
+/* A part that ends in "$" has to be the end of the path. */
+static int has_part(const char *path, const char *part) {
+    size_t length = strlen(part), whole = strlen(path);
+    if (!length || part[length - 1] != '$') return strstr(path, part) != NULL;
+    return whole >= length - 1 && !strncmp(path + whole - (length - 1), part, length - 1);
+}
+
 static int lies_about(int kind, const char *path) {
     for (int i = 0; i < PLACES; i++)
-        if (control->lies[i].kinds >> kind & 1 && strstr(path, control->lies[i].part)) return 1;
+        if (control->lies[i].kinds >> kind & 1 && has_part(path, control->lies[i].part)) return 1;
     return 0;
 }
 
@@ -185,7 +192,7 @@ static struct entry begin(int kind, int fd, const char *path, const char *other,
         size_t length = kind == SEND ? octets : strlen(other);
         memcpy(call->other, other, length < PATH_OCTETS ? length : PATH_OCTETS - 1);
     }
-    int counts = control->kinds >> kind & 1 && (!control->only[0] || strstr(path, control->only));
+    int counts = control->kinds >> kind & 1 && has_part(path, control->only);
     uint64_t number = counts ? __atomic_add_fetch(&control->count, 1, __ATOMIC_SEQ_CST) : 0;
     call->number = number;
     call->begin = __atomic_add_fetch(&control->clock, 1, __ATOMIC_SEQ_CST);

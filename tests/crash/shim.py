@@ -226,7 +226,7 @@ class Shim:
             self._control.mounts[place].flag = flag
 
     def pretend(self, *lies: tuple[Iterable[Kind], str]) -> None:
-        """Let calls of those kinds, on paths with that text in them, succeed without being done.
+        """Let calls of those kinds, on paths with that text in them ("...$": at their end), succeed undone.
 
         At once and until changed, armed or not; it makes a broken build of any program.
         """
@@ -251,7 +251,8 @@ class Shim:
     ) -> None:
         """Begin to count and record, from 1; act at call number `at`, before it is done (or after).
 
-        Only calls of `kinds` on paths with `only` in them are counted; all that are seen are recorded.
+        Only calls of `kinds` on paths with `only` in them ("...$": at their end) are counted; all that are
+        seen are recorded.
         `forever`: at each later call as well.
         """
         self.disarm()

@@ -241,11 +241,11 @@ def test_failing_close_frees_the_descriptor_all_the_same(subject):
 
 
 def test_only_calls_on_that_path_are_counted(subject):
-    subject.shim.arm(Action.FAIL, 1, error=errno.EIO, kinds={Kind.FSYNC}, only="/b")
+    subject.shim.arm(Action.FAIL, 1, error=errno.EIO, kinds={Kind.FSYNC}, only="/b$")
 
-    _, output = subject.run(TRY.format("a") + TRY.format("b"))
+    _, output = subject.run(TRY.format("a") + TRY.format("bb") + TRY.format("b"))
 
-    assert output.split() == ["done", str(errno.EIO)]
+    assert output.split() == ["done", "done", str(errno.EIO)]
     assert subject.shim.count == 1
 
 
