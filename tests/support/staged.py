@@ -135,9 +135,17 @@ def unix_sockets(folder: Path, *, flags: str) -> set[str]:
 def open_files(pid: int) -> list[str]:
     """List what the descriptors of a process refer to."""
     try:
-        return [os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()]
-    except OSError:  # it ends, or closes one, right now
-        return []
+        entries = list(Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return []  # it has ended
+    return [_target(entry) for entry in entries]
+
+
+def _target(link: Path) -> str:
+    try:
+        return os.readlink(link)
+    except OSError:
+        return ""  # closed meanwhile
 
 
 def _build(config: Config) -> Service:

@@ -226,7 +226,7 @@ def test_a_changed_file_is_a_reload(tmp_path):
             return is_new()
 
         wait_for(rewrite, "the new configuration", every_s=0.3)
-        assert " reloaded " in server.log
+        server.wait_for_log(" reloaded ")
 
 
 def test_a_watcher_that_died_is_replaced(tmp_path):
