@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from lmtpd.config import Config
-from lmtpd.delivery.housekeeping import Housekeeper
+from lmtpd.delivery.housekeeping import DeadTokens, Housekeeper
 from lmtpd.delivery.intent import Intents
 from lmtpd.delivery.plan import Keep
 from lmtpd.delivery.service import Commit, Service
@@ -48,22 +48,25 @@ def build_service(config: Config, reporter: Reporter | None = None) -> Service:
     """Everything that a transaction needs, started. Settles first what dead processes have left.
 
     reporter: where to tell things instead of the configured log; the service starts and closes it.
-
     Raises nothing for a ledger or history in trouble: mail is then deferred, and the log says so.
     """
     durable = Durability(config.delivery.durability)
     owner = Owner.of_this_process()
-    if reporter is None:
-        reporter = Reporter(config.log.format, config.log.target)
+    reporter = reporter or Reporter(config.log.format, config.log.target)
     ledger = Ledger(config.ledger_path, owner, durable=durable is not Durability.NONE)
     history = History(config.history_path)
-    names = NameSource(config.hostname, owner.token)
-    dead_tokens = _dead_tokens(ledger, reporter)
-    disk = Disk()
-    maildirs = Maildirs(disk, names, durable=durable, dead_tokens=lambda: dead_tokens)
-    _settle(ledger, maildirs, reporter)
+    dead_tokens = DeadTokens(ledger)
+    disk, names = Disk(), NameSource(config.hostname, owner.token)
+    maildirs = Maildirs(disk, names, durable=durable, dead_tokens=dead_tokens)
+    _settle(ledger, maildirs, dead_tokens, reporter=reporter)
     intents = Intents(ledger, maildirs, deliver_without_ledger=config.ledger.on_failure == "deliver")
-    housekeeper = Housekeeper(ledger, history, history_days=config.ledger.history_days, reporter=reporter)
+
+    def bury() -> None:
+        if dead_tokens.look():
+            maildirs.close()  # mailboxes are tidied when they are opened: so all are, at their next delivery
+
+    days = config.ledger.history_days
+    housekeeper = Housekeeper(ledger, history, history_days=days, reporter=reporter, bury=bury)
     service = Service(
         hostname=config.hostname,
         commit=Commit(config.delivery.commit),
@@ -83,20 +86,15 @@ def build_service(config: Config, reporter: Reporter | None = None) -> Service:
     return service
 
 
-def _dead_tokens(ledger: Ledger, reporter: Reporter) -> frozenset[str]:
-    try:
-        return ledger.dead_tokens()
-    except LedgerError as exc:
-        reporter.event(Level.ALERT, "ledger_failed", error=str(exc))
-        return frozenset()
-
-
-def _settle(ledger: Ledger, maildirs: Maildirs, reporter: Reporter) -> None:
+def _settle(ledger: Ledger, maildirs: Maildirs, dead_tokens: DeadTokens, *, reporter: Reporter) -> None:
     """Remove the tmp files of deliveries that died; their records stay, to recognise the retry."""
     try:
+        dead_tokens.look()
         records = ledger.recover()
-    except LedgerError:
-        return  # said already; the files are removed when the retry comes, or by maildir-clean
+    except LedgerError as exc:
+        # The files are removed when the retry comes, or by maildir-clean.
+        reporter.event(Level.ALERT, "ledger_failed", error=str(exc))
+        return
     for record in records:
         with suppress(StorageError):
             maildirs.open(MaildirPath(record.maildir, ()), create=False).remove_tmp(record.tmp)

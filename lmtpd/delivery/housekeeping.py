@@ -6,6 +6,7 @@ sent on purpose to another worker would find the first one in flight.
 
 import threading
 import time
+from collections.abc import Callable
 
 from lmtpd.report.records import Level
 from lmtpd.report.reporter import Reporter
@@ -13,15 +14,43 @@ from storage.history import History, HistoryError
 from storage.ledger import Ledger, LedgerError
 
 FLUSH_S = 0.1
+BURY_S = 60.0  # how long the files of a worker that died may lie in a mailbox that another keeps open
 PRUNE_S = 3600.0
 RECORDS_KEPT_S = 7 * 86_400  # Postfix tries for 5 days (maximal_queue_lifetime)
+
+
+class DeadTokens:
+    """The marks in file names of this server's dead processes: what bears one in tmp/ can go."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._tokens: frozenset[str] = frozenset()
+
+    def __call__(self) -> frozenset[str]:
+        """Return the marks as they were when last looked for."""
+        return self._tokens
+
+    def look(self) -> bool:
+        """Look who has died; tell whether there is anybody new. Raises LedgerError."""
+        before, self._tokens = self._tokens, self._ledger.dead_tokens()
+        return not self._tokens <= before
 
 
 class Housekeeper:
     """One thread, started after the fork."""
 
-    def __init__(self, ledger: Ledger, history: History, *, history_days: int, reporter: Reporter) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        history: History,
+        *,
+        history_days: int,
+        reporter: Reporter,
+        bury: Callable[[], None] = lambda: None,
+    ) -> None:
+        """bury is called every BURY_S, to look for what dead processes have left; may raise LedgerError."""
         self._ledger = ledger
+        self._bury = bury
         self._history = history
         self._history_days = history_days
         self._reporter = reporter
@@ -41,9 +70,13 @@ class Housekeeper:
 
     def _run(self) -> None:
         prune_at = time.monotonic()
+        bury_at = prune_at + BURY_S
         while not self._stop.wait(FLUSH_S):
             try:
                 self._ledger.flush()
+                if time.monotonic() >= bury_at:
+                    bury_at = time.monotonic() + BURY_S
+                    self._bury()
                 if time.monotonic() >= prune_at:
                     prune_at = time.monotonic() + PRUNE_S
                     self._ledger.prune(RECORDS_KEPT_S)

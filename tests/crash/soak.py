@@ -56,8 +56,12 @@ class Soak:
             killer.join()
             if self._errors:
                 raise self._errors[0]
+            server.restart()
             client = Client(server.addresses[0])
             settle(client, self.account)
+            # A worker's leftovers go when its mailbox is opened next.
+            for user in range(MAILBOXES):
+                client.send(self.account.compose(f"user{user}@example.org"), Behind.NOTHING)
             client.quit()
         books = check_ledger(server.state / "ledger.db")
         return check(self.account, Mailboxes(root=server.mail), settled=True, ledger=books)

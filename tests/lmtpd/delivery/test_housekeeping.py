@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from lmtpd.delivery import housekeeping
-from lmtpd.delivery.housekeeping import Housekeeper
+from lmtpd.delivery.housekeeping import DeadTokens, Housekeeper
 from lmtpd.report.records import Level
 from storage.history import History
 from storage.ledger import Ledger, LedgerError
@@ -97,3 +97,34 @@ def test_a_service_that_is_closed_has_written_everything_down(tmp_path: Path):
     deliver(again, ["a@example.org"], b"x\r\n")
 
     assert len(files(tmp_path, "example.org/a")) == 2
+
+
+def test_those_who_died_meanwhile_are_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(housekeeping, "BURY_S", 0.0)
+    buried = threading.Event()
+    ledger = Ledgers(tmp_path / "ledger.db")
+    history = History(tmp_path / "history.db")
+    keeper = Housekeeper(ledger, history, history_days=1, reporter=KeptReports(), bury=buried.set)
+
+    keeper.start()
+
+    assert buried.wait(10)
+    keeper.stop()
+
+
+def test_dead_tokens_tell_what_is_new(tmp_path: Path):
+    class Registry(Ledger):
+        tokens: frozenset[str] = frozenset()
+
+        def dead_tokens(self) -> frozenset[str]:
+            return self.tokens
+
+    ledger = Registry(tmp_path / "ledger.db", Owner.of_this_process())
+    dead = DeadTokens(ledger)
+
+    assert not dead.look()
+    ledger.tokens = frozenset({"ab"})
+    assert dead() == frozenset()
+    assert dead.look()
+    assert dead() == {"ab"}
+    assert not dead.look()
