@@ -94,8 +94,8 @@ class Scene:
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
-    scene = Scene(tmp_path)
+def scene(folder_in_memory: Path) -> Iterator[Scene]:
+    scene = Scene(folder_in_memory)
     yield scene
     scene.service.close()
     assert scene.look() == scene.before
