@@ -14,6 +14,7 @@ EX_PIPE = 141  # and SIGPIPE
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code.  Prints no traceback unless LMTPD_TRACEBACK is set."""
+    _fill_standard_streams()
     try:
         code = lmtpd.main(
             args=None if arguments is None else list(arguments), prog_name="lmtpd", standalone_mode=False
@@ -37,6 +38,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         click.echo(f"lmtpd: bug: {type(exc).__name__}: {exc} (set LMTPD_TRACEBACK=1 to see where)", err=True)
         return os.EX_SOFTWARE
+
+
+def _fill_standard_streams() -> None:
+    """Open what the starter has closed: else the next file opened, mail even, would take what we print."""
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # takes the lowest number: fd
+    sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
 
 
 if __name__ == "__main__":

@@ -45,6 +45,20 @@ def test_help_loads_no_command():
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
+def test_standard_streams_that_were_closed_are_filled(closed):
+    """No file that is opened later may take what is printed, a message least of all."""
+    program = (
+        "import os; from lmtpd.__main__ import main; code = main(['--version']);"
+        "free = os.open(os.devnull, os.O_RDONLY); os._exit(code or (0 if free > 2 else 1))"
+    )
+    command = f'exec "{sys.executable}" -c "{program}" {closed}'
+
+    ended = subprocess.run(["sh", "-c", command], check=False, capture_output=True)
+
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
 @pytest.mark.parametrize("command", cli.COMMANDS)
 def test_every_command_has_help_with_an_example(command, capsys):
     code = main([command, "--help"])
