@@ -131,6 +131,8 @@ def _obey(talk: Conversation, line: bytes) -> None:
         talk.bad_commands = 0
     elif verb == b"BDAT":
         bdat(talk, argument, talk.state)  # its octets follow even where it must be refused
+    elif verb.startswith(b"BDAT"):
+        talk.close(replies.BDAT_SYNTAX)  # as they do behind "BDAT<TAB>5"
     elif talk.state is TURNED_AWAY and verb in (b"RCPT", b"DATA"):
         talk.say(replies.MAIL_FIRST)  # not the client's fault: it pipelined, and we refused its MAIL
     else:

@@ -141,7 +141,9 @@ def test_rset_and_lhlo_between_chunks_drop_all(command):
     assert TransactionDropped() in driver.events
 
 
-@pytest.mark.parametrize("line", [b"BDAT", b"BDAT x", b"BDAT -1", b"BDAT 5 FIRST", b"BDAT " + b"9" * 21])
+@pytest.mark.parametrize(
+    "line", [b"BDAT", b"BDAT x", b"BDAT -1", b"BDAT 5 FIRST", b"BDAT\t5", b"bdat5", b"BDAT " + b"9" * 21]
+)
 @pytest.mark.parametrize("start", [Driver, greeted, addressed])
 def test_chunk_of_unknown_size_ends_the_session(start, line):
     driver = start()  # 73
