@@ -51,9 +51,13 @@ def drop_privileges(entry: pwd.struct_passwd) -> None:
 
 
 def _make_directory(path: str, owner: pwd.struct_passwd | None) -> None:
-    for made in make_path(Disk(), path):
-        if owner is not None:
-            os.chown(made, owner.pw_uid, owner.pw_gid)
+    try:
+        for made in make_path(Disk(), path):
+            if owner is not None:
+                os.chown(made, owner.pw_uid, owner.pw_gid)
+    except OSError as exc:
+        # Made by its name in an open directory, it would be told by that name alone.
+        raise CannotStart(f"{path}: cannot be made: {exc.strerror}", os.EX_CANTCREAT) from exc
 
 
 def _load_codecs() -> None:

@@ -99,6 +99,13 @@ def test_a_state_that_cannot_be_a_directory_is_named(tmp_path):
     assert error.code == os.EX_CANTCREAT
 
 
+def test_a_state_that_cannot_be_made_is_named_in_full():
+    error = failure(config(Path("/proc/self/lmtpd")))
+
+    assert str(error).startswith("/proc/self/lmtpd: ")
+    assert error.code == os.EX_CANTCREAT
+
+
 def test_a_lock_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "ledger.db.server").mkdir()
 
