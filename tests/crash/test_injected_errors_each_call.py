@@ -15,9 +15,10 @@ import pytest
 from tests.crash.account import Account
 from tests.crash.books import check_ledger
 from tests.crash.client import Behind, Client, settle
-from tests.crash.oracle import Mailboxes, check
+from tests.crash.oracle import Kind, Mailboxes, check
 from tests.hostile.inprocess import InProcess
 from tests.hostile.watched_disk import WatchedDisk
+from tests.support.server import Server
 from tests.support.services import make_service
 
 pytestmark = [pytest.mark.crash, pytest.mark.slow]
@@ -57,15 +58,16 @@ class Bench:
         address = f"{victim}@example.org"
         if warm:
             client.send(self.account.compose(address))
-        count, struck = 0, ""
+        count, struck, where = 0, "", ""
 
         def before(call: str, path: str) -> None:
-            nonlocal count, struck
+            nonlocal count, struck, where
             if call == "unlink":
                 return  # it tidies up; what it misses is for maildir-clean
             count += 1
             if count == n or (forever and count > n):
-                struck = struck or call
+                if not struck:
+                    struck, where = call, path
                 raise OSError(code, os.strerror(code), path)
 
         self.disk.victim, self.disk.before = victim, before
@@ -79,8 +81,16 @@ class Bench:
         if struck and forever and struck not in HARMLESS:
             assert ERRORS[code] in answers, (struck, errno.errorcode[code], answers)
         assert set(answers) <= {250, 451, ERRORS[code]}, (struck, errno.errorcode[code], answers)
+        if _is_final(struck, where):
+            assert answers[0] == ERRORS[code], (struck, where, errno.errorcode[code], answers)
         self.seen[struck] += 1
         return bool(struck)
+
+
+def _is_final(call: str, path: str) -> bool:
+    """Tell whether one failure of the call must defer: those on the message itself, and on its directory."""
+    of_message = call in {"create", "write", "sync", "close"} and "/tmp/" in path
+    return of_message or call == "rename_exclusive" or (call == "sync" and path.rstrip("/").endswith("/new"))
 
 
 @pytest.fixture
@@ -110,3 +120,34 @@ def test_a_failing_call_defers_its_recipient_and_nobody_else(bench: Bench, mode:
     assert {"create", "write", "sync", "close", "rename_exclusive", "status"} <= set(bench.seen)
     if mode == MODES[0]:
         assert {"open_directory", "make_directory"} <= set(bench.seen)
+
+
+def test_what_could_not_be_removed_hinders_nothing(folder_in_memory: Path):
+    bench = Bench(folder_in_memory)
+    address = "stuck@example.org"
+    sent = bench.account.compose(address, "b@example.org")
+
+    def before(call: str, path: str) -> None:
+        if call in {"sync", "unlink"} and "/tmp/" in path:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+
+    bench.disk.victim, bench.disk.before = "stuck", before
+    with InProcess(bench.service, bench.folder) as server:
+        client = Client(server.address)
+        client.send(sent, Behind.QUIT)
+    bench.service.close()
+    assert [sent.replies_to(place) for place in (0, 1)] == [[451], [250]]
+    assert len(list((folder_in_memory / "mail/example.org/stuck/tmp").iterdir())) == 1
+
+    with Server(folder_in_memory) as next_server:
+        client = Client(next_server.addresses[0])
+        settle(client, bench.account)
+        client.quit()
+
+    mailboxes = Mailboxes(root=folder_in_memory / "mail")
+    assert sent.replies_to(0) == [451, 250]
+    found = check(
+        bench.account, mailboxes, settled=True, ledger=check_ledger(next_server.state / "ledger.db")
+    )
+    # A server that ended in order has told nobody of the file: it is left to maildir-clean.
+    assert {violation.kind for violation in found} <= {Kind.LEFTOVER}, found
