@@ -24,7 +24,7 @@ NAME_OCTETS = 255
 FOLDER_OCTETS = 1024
 
 _OURS_IN_FS = frozenset({"new", "cur", "tmp"})
-# Files of mail readers in a Maildir, which a directory of the same name would break (maildir.md 10).
+# Files of mail readers in a Maildir, which a directory of the same name would break.
 _OTHERS_IN_FS = re.compile(
     r"dovecot.*|courier.*|subscriptions.*|maildir(size|folder|shared).*|shared-.*", re.IGNORECASE
 )
@@ -103,8 +103,8 @@ def decode_utf7(text: str) -> str:
 
 
 def _refuse_unsafe(component: str) -> None:
-    if component in ("", ".", ".."):
-        raise FolderNameError("an empty name, or one with a meaning of its own")
+    if not component:
+        raise FolderNameError("an empty name")
     if any(category(character) in ("Cc", "Cs") for character in component):
         raise FolderNameError("a control character, or half of a character")
 
@@ -117,7 +117,8 @@ def _in_maildirpp(names: tuple[str, ...]) -> tuple[str, ...]:
 
 def _in_fs(names: tuple[str, ...]) -> tuple[str, ...]:
     for name in names:
-        # "~": Dovecot would take it for a home directory. ".": hidden files such as .dovecot.sieve.
+        # "~": Dovecot would take it for a home directory. ".": hidden files such as .dovecot.sieve, and
+        # the two names that every directory has.
         if name in _OURS_IN_FS or name.startswith(("~", ".")) or _OTHERS_IN_FS.fullmatch(name):
             raise FolderNameError("a name that has another use in a Maildir")
     return names

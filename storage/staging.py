@@ -4,7 +4,7 @@
 
 The rule: nothing is visible before it is complete and on the disk, and an error of write, fsync or close
 is final for the file. After a failed fsync the kernel takes the lost pages for clean, so a second fsync
-would say "done" (reliability.md 3).
+would say "done".
 """
 
 from collections.abc import Callable
