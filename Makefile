@@ -1,6 +1,7 @@
 # make run    try it: a server on ./run/lmtpd.sock and 127.0.0.1:2424 (PORT=... for another), Python 3.11+ is enough
 # make test   install what the tests use (Debian packages where it may) and run them all
 # make bench  lmtpd beside Dovecot, Postfix's virtual(8) and the bare file system; some 20 minutes (ARGS=--help)
+# make soak   the crash tests at every point, and 100,000 messages under random kills; hours
 # make check  formatting, lint, types, import rules
 # make clean  remove the environment and everything made below ./run/
 
@@ -8,13 +9,17 @@ PYTEST = .venv/bin/python -m pytest
 # Waiting for disks and other programs, the tests use less than half a core each.
 TEST_PROCESSES ?= 4
 
-.PHONY: run test bench check packages clean
+.PHONY: run test soak bench check packages clean
 
 run: .venv/.installed
 	@exec .venv/bin/python .ci/try.py
 
 test: .venv/.installed-dev packages
 	$(PYTEST) -n $(TEST_PROCESSES) --dist loadgroup $(ARGS)
+
+soak: .venv/.installed-dev packages
+	SOAK=1 $(PYTEST) -n $(TEST_PROCESSES) --dist loadgroup tests/crash tests/hostile $(ARGS)
+	.venv/bin/python -m tests.crash.soak --messages 100000
 
 bench: .venv/.installed-dev packages
 	@.venv/bin/python -m tests.bench $(ARGS)

@@ -22,6 +22,7 @@ from lmtpd.protocol.events import Envelope, RecipientOffered
 from lmtpd.protocol.replies import Reply
 from lmtpd.recipients.mailbox import Mailbox, Unavailable, Unknown
 from storage.errors import StorageError
+from storage.maildir import MaildirPath
 
 
 class Verdict(Enum):
@@ -47,6 +48,8 @@ class Transaction:
         self.peer = peer
         self._service = service
         self._copies: list[Copy] = []
+        self._known: dict[tuple[str, MaildirPath], Copy] = {}  # whose copy a repeated recipient shares
+        self._issued: dict[bytes, int] = {}  # how often each path was named
         self._stager = Stager(service.maildirs, service.filter, envelope=envelope, trace_of=self._trace)
         self._spool = MailboxSpool((), self._stager.fields_of)
         self._incoming = Incoming(binary=False, spool=self._spool)
@@ -237,15 +240,14 @@ class Transaction:
     # -- around the steps
 
     def _accept(self, mailbox: Mailbox, event: RecipientOffered) -> None:
-        twin = None
-        for copy in self._copies:
-            if copy.mailbox.address == mailbox.address and copy.mailbox.maildir == mailbox.maildir:
-                twin = copy
-                break
-        occurrence = sum(copy.path == event.path for copy in self._copies)
+        identity = (mailbox.address, mailbox.maildir)
+        twin = self._known.get(identity)
+        occurrence = self._issued.get(event.path, 0)
+        self._issued[event.path] = occurrence + 1
         original = original_recipient(event.parameters.get("ORCPT", b""))
         copy = Copy(mailbox, path=event.path, occurrence=occurrence, original=original, twin=twin)
         self._copies.append(copy)
+        self._known.setdefault(identity, copy)
 
     def _turn_away(self, event: RecipientOffered, reply: Reply, *, cause: str, detail: str) -> Reply:
         report = self._summary.of_refusal(event.path, reply, cause=cause, detail=detail)
