@@ -102,7 +102,9 @@ def _recoveries(bench: Bench, scene: Scene) -> Iterator[Result]:
         yield from bench.play_recovery(scene, Action.KILL, at=at)
 
 
-@pytest.mark.parametrize("scene", [*SCENES] if SOAK else [scenes.ONE, scenes.FIRST_CONTACT, scenes.LOST_REPLY], ids=str)
+@pytest.mark.parametrize(
+    "scene", [*SCENES] if SOAK else [scenes.ONE, scenes.FIRST_CONTACT, scenes.LOST_REPLY], ids=str
+)
 def test_kill_at_any_call_of_recovery(bench: Bench, scene: Scene) -> None:
     results = list(_recoveries(bench, scene))
 
