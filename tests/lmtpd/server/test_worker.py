@@ -7,7 +7,7 @@ import signal
 import socket
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
@@ -108,7 +108,7 @@ def worker(tmp_path):
     for each in (ours, theirs, listener, worker._epoll):
         each.close()
     for fd in (worker._wake, worker._waker, worker._reserve):
-        # A test before this one, in the same process, may have left a thread that ends with other descriptors.
+        # A thread left by another test in this process may end with its descriptors meanwhile.
         with suppress(OSError):
             os.close(fd)
     worker._drain.close()
