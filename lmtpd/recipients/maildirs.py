@@ -6,8 +6,9 @@ opens it without following links.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
+from functools import lru_cache
 from pathlib import PurePosixPath
 from stat import S_ISDIR
 
@@ -18,6 +19,8 @@ from storage.disk import Disk
 from storage.errors import MailboxMissing, StorageError, from_oserror
 from storage.folders import FolderNameError, Layout, folder_of_name, folder_parts
 from storage.maildir import MaildirPath
+
+ADDRESSES_KEPT = 10_000  # some 10 MB at most
 
 
 class Detail(Enum):
@@ -51,33 +54,46 @@ class MaildirSource:
         self.root, self._components = _split_template(rules.template)
         self._names_domain = "{domain}" in rules.template
         self._files_detail = "{detail}" not in rules.template
+        # What an address names never changes; only whether it is there is asked of the disk each time.
+        self._named = lru_cache(ADDRESSES_KEPT)(self._name)
 
     def find(self, address: Address) -> Resolved:
         """Resolve address with at most a few lstat(2) calls; never raises for what the disk does."""
         rules = self._rules
+        named = self._named(address)
+        if named is None:
+            return Unknown("no mailbox can have this name")
+        mailbox, detail = named
+        try:
+            exists = self._is_directory(mailbox.maildir.path)
+            if not exists and not rules.create:
+                return self._missing(mailbox.maildir)
+            if detail is None:
+                return mailbox
+            folder = self._folder(mailbox.maildir, detail) if exists else None
+        except StorageError as exc:
+            return Unavailable(str(exc))
+        if folder is None and rules.detail is Detail.CREATE and self._files_detail:
+            folder = _folder_name(rules.layout, detail)
+        return replace(mailbox, folder=folder)
+
+    def _name(self, address: Address) -> tuple[Mailbox, str | None] | None:
+        """Make the mailbox that address names, and its detail; None if the name is not safe."""
+        rules = self._rules
         user, detail = user_and_detail(address, delimiters=rules.delimiters, fold_case=rules.fold_case)
         parts = self._parts(user, address.domain, detail)
         if parts is None:
-            return Unknown("no mailbox can have this name")
-        maildir = MaildirPath(self.root, parts)
-        try:
-            exists = self._is_directory(maildir.path)
-            if not exists and not rules.create:
-                return self._missing(maildir)
-            folder = self._folder(maildir, detail) if detail is not None and exists else None
-        except StorageError as exc:
-            return Unavailable(str(exc))
-        if folder is None and detail is not None and rules.detail is Detail.CREATE and self._files_detail:
-            folder = _folder_name(rules.layout, detail)
-        return Mailbox(
+            return None
+        mailbox = Mailbox(
             user=user,
             address=_delivered_to(user, detail, address.domain, rules.delimiters),
-            maildir=maildir,
+            maildir=MaildirPath(self.root, parts),
             layout=rules.layout,
-            folder=folder,
+            folder=None,
             create=rules.create,
             create_folder=rules.detail is Detail.CREATE,
         )
+        return mailbox, detail
 
     def explain(self, address: Address) -> Iterator[Step]:
         """Tell, step by step, what `find` does with address."""
