@@ -15,11 +15,14 @@ from tests.crash.books import check_ledger
 from tests.crash.client import Client
 from tests.crash.nursery import Nursery
 from tests.crash.oracle import LedgerCheck, Mailboxes
+from tests.crash.scenes import make_durable
 from tests.crash.shim import Shim
 from tests.support import dovecot
 from tests.support.requirements import program
 
 START_S = 20.0
+OWNER = dovecot.OWNER
+"""The user that the mailboxes of Dovecot and Postfix belong to."""
 
 
 class Failed(AssertionError):
@@ -32,6 +35,11 @@ class Agent(Protocol):
     address: str
     mailboxes: Mailboxes
     ledger: LedgerCheck | None
+    stores_before_reply: bool
+    """Not so for one that puts mail into a queue of its own: what it has acknowledged may come later."""
+
+    def client(self, patience_s: float) -> Client:
+        """Return a client for it, not connected."""
 
     def start(self, client: Client) -> None:
         """Start it; returns when the client is connected."""
@@ -41,6 +49,16 @@ class Agent(Protocol):
 
     def stop(self) -> None:
         """End it in order."""
+
+    def log(self) -> str:
+        """Return what it wrote to its log."""
+
+
+class Startable(Protocol):
+    """What waiting for a server takes."""
+
+    def is_running(self) -> bool:
+        """Tell whether its main process is there."""
 
     def log(self) -> str:
         """Return what it wrote to its log."""
@@ -67,16 +85,21 @@ class Forked:
         self._log = folder / "log"
         self.address = f"unix:{folder / 'socket'}"
         self.mailboxes = Mailboxes(root=mail)
+        self.stores_before_reply = True
         self.ledger = check_ledger(state / "ledger.db") if module == "lmtpd" else None
         self._arguments = ["serve", "--listen", self.address, "--mailboxes", f"{mail}/{{domain}}/{{user}}"]
         self._arguments += ["--create", "--state", str(state), "--workers", "1", *flags]
         self._pid: int | None = None
 
+    def client(self, patience_s: float) -> Client:
+        """Return a client for it, not connected."""
+        return Client(self.address, timeout_s=patience_s)
+
     def start(self, client: Client) -> None:
         """Fork it; returns when the client is connected."""
         client.drop()
         self._pid = self._nursery.start(self._module, self._arguments, log=self._log)
-        _wait_until_connected(client, self)
+        wait_until_connected(client, self)
 
     def kill(self) -> None:
         """SIGKILL its process group."""
@@ -114,16 +137,22 @@ class Dovecot:
         self._log = folder / "log"
         self._mail = mail
         self.address = f"unix:{folder / 'lmtp'}"
-        self.mailboxes = Mailboxes(root=mail, owner=pwd.getpwnam(dovecot.OWNER).pw_uid)
+        self.mailboxes = Mailboxes(root=mail, owner=pwd.getpwnam(OWNER).pw_uid)
         self.ledger: LedgerCheck | None = None
+        self.stores_before_reply = True
         self._process: subprocess.Popen[bytes] | None = None
+
+    def client(self, patience_s: float) -> Client:
+        """Return a client for it, not connected."""
+        return Client(self.address, timeout_s=patience_s)
 
     def start(self, client: Client) -> None:
         """Start it in the foreground; returns when the client is connected."""
         client.drop()
         config = self._folder / "dovecot.conf"
         if not config.exists():
-            shutil.chown(self._mail, dovecot.OWNER, dovecot.OWNER)
+            shutil.chown(self._mail, OWNER, OWNER)
+            make_durable(self._mail)
             config.write_text(self._configuration())
         self._process = subprocess.Popen(
             [program("dovecot"), "-F", "-c", str(config)],
@@ -131,13 +160,13 @@ class Dovecot:
             env={**os.environ, **self._shim.environment},
             start_new_session=True,
         )
-        _wait_until_connected(client, self)
+        wait_until_connected(client, self)
 
     def _configuration(self) -> str:
         paths = {name: self._folder / name for name in ("run", "state", "index", "home")}
         for path in paths.values():
             path.mkdir()
-            shutil.chown(path, dovecot.OWNER, dovecot.OWNER)
+            shutil.chown(path, OWNER, OWNER)
         text = dovecot.CONFIG.format(
             **paths,
             log=self._log,
@@ -145,7 +174,7 @@ class Dovecot:
             lmtp=self._folder / "lmtp",
             imap=self._folder / "imap",
             password=dovecot.PASSWORD,
-            owner=dovecot.OWNER,
+            owner=OWNER,
         )
         # Dovecot's master clears the environment of what it starts.
         kept = " ".join(f"{name}={value}" for name, value in self._shim.environment.items())
@@ -167,7 +196,7 @@ class Dovecot:
     def _wait(self) -> None:
         assert self._process is not None
         self._process.wait(START_S)
-        _wait_for_end_of_group(self._process.pid)
+        wait_for_end_of_group(self._process.pid)
         self._process = None
 
     def is_running(self) -> bool:
@@ -179,7 +208,8 @@ class Dovecot:
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
 
-def _wait_until_connected(client: Client, agent: Forked | Dovecot) -> None:
+def wait_until_connected(client: Client, agent: Startable) -> None:
+    """Return when the client is connected to the server, which is coming up."""
     give_up = time.monotonic() + START_S
     while not client.connect():
         if not agent.is_running() or time.monotonic() > give_up:
@@ -187,12 +217,23 @@ def _wait_until_connected(client: Client, agent: Forked | Dovecot) -> None:
         time.sleep(0.001)
 
 
-def _wait_for_end_of_group(group: int) -> None:
+def wait_for_end_of_group(group: int) -> None:
+    """Return when no process of the group is alive; somebody else may be slow to ask how they ended."""
     give_up = time.monotonic() + START_S
-    while time.monotonic() < give_up:
-        try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
-            return
+    while _lives(group):
+        if time.monotonic() > give_up:
+            raise Failed(f"process group {group} does not end")
         time.sleep(0.001)
-    raise Failed(f"process group {group} does not end")
+
+
+def _lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    for path in Path("/proc").glob("[1-9]*/stat"):
+        with suppress(OSError):
+            state, _, its_group = path.read_text(encoding="utf-8").rpartition(")")[2].split()[:3]
+            if int(its_group) == group and state not in "ZX":
+                return True
+    return False

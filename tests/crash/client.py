@@ -54,7 +54,7 @@ class Client:
             return True
         try:
             self._connection = LmtpClient.connect(self._address, timeout_s=self._timeout_s)
-            self._connection.greet("postfix.example.org")
+            self._greet(self._connection)
         except (OSError, ProtocolError):
             self.drop()
             return False
@@ -85,7 +85,8 @@ class Client:
     def _offer(self, sent: Sent, attempt: Attempt, chunk_octets: int | None) -> bool:
         """Send the group up to DATA; True if the message may follow."""
         connection = self._open
-        commands = [f"MAIL FROM:<{sent.sender}> SIZE={len(sent.message)}"]
+        size = f" SIZE={len(sent.message)}" if "SIZE" in connection.capabilities else ""
+        commands = [f"MAIL FROM:<{sent.sender}>{size}"]
         commands += [f"RCPT TO:<{sent.recipients[place]}>" for place in attempt.places]
         if chunk_octets is None:
             commands.append("DATA")
@@ -124,9 +125,7 @@ class Client:
             self._wait_for_reply()
             self.drop()
             return
-        for place in attempt.places:
-            if attempt.replies[place] is None:
-                attempt.replies[place] = self._final_reply(sent.recipients[place], attempt)
+        self._read_final_replies(sent, attempt)
         self._unproven.append(attempt)
         if behind is Behind.QUIT:
             self._end(attempt)
@@ -142,6 +141,15 @@ class Client:
             if reply.code != 250:
                 raise ProtocolError(f"BDAT was answered {reply.code}")
         connection.send(b"BDAT %d LAST\r\n" % len(chunks[-1]) + chunks[-1] + last_words)
+
+    def _greet(self, connection: LmtpClient) -> None:
+        connection.greet("postfix.example.org")
+
+    def _read_final_replies(self, sent: Sent, attempt: Attempt) -> None:
+        """Read one reply for each accepted recipient, in order."""
+        for place in attempt.places:
+            if attempt.replies[place] is None:
+                attempt.replies[place] = self._final_reply(sent.recipients[place], attempt)
 
     def _final_reply(self, recipient: str, attempt: Attempt) -> int | None:
         reply = self._open.reply()

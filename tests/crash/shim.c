@@ -1,5 +1,5 @@
 /* LD_PRELOAD library of the crash tests: counts and records what a process tree does to the watched files
- * and to its stream sockets, and at the n-th such call kills, cuts the power, stops, or fails.
+ * and to its clients' sockets, and at the n-th such call kills, cuts the power, stops, or fails.
  *
  * Everything is steered through one shared file, CRASH_CONTROL, mapped by every process of the tree and by
  * the test (shim.py mirrors `struct control`): so the count goes on over forks and threads, and the record
@@ -48,7 +48,7 @@ struct control {
     uint64_t clock, count, recorded, fired; /* fired: number of the call that was acted on */
     uint64_t at, capacity;
     uint32_t armed, action, forever, after, whole_group, kinds, frozen, lying;
-    int32_t error, unused;
+    int32_t error, uncut; /* uncut: why a power cut did not happen */
     char program[NAME_OCTETS];           /* "": any */
     char only[NAME_OCTETS];              /* count calls whose path has this in it */
     char watched[PLACES][PATH_OCTETS];   /* folders */
@@ -119,10 +119,15 @@ static int is_watched(const char *path) {
     return 0;
 }
 
-static int is_stream_socket(int fd) {
+/* A client's connection: its end at the server has the listener's name. Unnamed unix sockets are those on which
+ * a process itself is the client, or speaks with its kin. */
+static int is_clients(int fd) {
     int type = 0;
-    socklen_t size = sizeof type;
-    return !getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) && type == SOCK_STREAM;
+    struct sockaddr_storage name;
+    socklen_t size = sizeof type, name_size = sizeof name;
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) || type != SOCK_STREAM) return 0;
+    if (getsockname(fd, (struct sockaddr *)&name, &name_size)) return 0;
+    return name.ss_family != AF_UNIX || name_size > sizeof(sa_family_t);
 }
 
 /* ---- what is done about it --------------------------------------------------------------------------- */
@@ -139,10 +144,12 @@ static void die(void) {
 /* No other thread of the tree begins a call from now on: a power cut takes all file systems at once. */
 static void cut_power(void) {
     __atomic_store_n(&control->frozen, 1, __ATOMIC_SEQ_CST);
+    /* A deliverer acts as the mailbox's owner, who may not do this; root is still its saved user. */
+    syscall(SYS_setresuid, -1, 0, -1);
     for (int i = 0; i < PLACES && control->mounts[i].path[0]; i++) {
         unsigned flag = control->mounts[i].flag;
         int fd = (int)syscall(SYS_openat, AT_FDCWD, control->mounts[i].path, O_RDONLY | O_CLOEXEC);
-        ioctl(fd, _IOR('X', 125, unsigned), &flag); /* FS_IOC_SHUTDOWN */
+        if (ioctl(fd, _IOR('X', 125, unsigned), &flag)) control->uncut = errno; /* FS_IOC_SHUTDOWN */
     }
     die();
 }
@@ -230,7 +237,7 @@ static struct entry begin_fd(int kind, int fd, const char *data, uint64_t octets
     path_of_fd(fd, path);
     int is_socket = !strncmp(path, "socket:", 7);
     errno = saved;
-    if (is_socket ? kind == CLOSE || !is_stream_socket(fd) : !is_watched(path)) return none;
+    if (is_socket ? kind == CLOSE || !is_clients(fd) : !is_watched(path)) return none;
     struct entry entry = begin(is_socket ? SEND : kind, fd, path, is_socket ? data : NULL, octets, 0);
     errno = saved;
     return entry;

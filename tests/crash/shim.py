@@ -134,7 +134,7 @@ class _CControl(ctypes.Structure):
             for name in ("armed", "action", "forever", "after", "whole_group", "kinds", "frozen", "lying")
         ),
         ("error", ctypes.c_int32),
-        ("unused", ctypes.c_int32),
+        ("uncut", ctypes.c_int32),
         ("program", ctypes.c_char * _NAME_OCTETS),
         ("only", ctypes.c_char * _NAME_OCTETS),
         ("watched", (ctypes.c_char * _PATH_OCTETS) * _PLACES),
@@ -210,7 +210,7 @@ class Shim:
     def watch(self, *folders: Path, ignoring: Sequence[str] = ()) -> None:
         """See the calls on everything below the folders, but for paths that have one of the texts in them.
 
-        Sends on stream sockets are seen always.
+        Sends to clients, over stream sockets, are seen always.
         """
         for place in range(_PLACES):
             folder = os.path.realpath(folders[place]) if place < len(folders) else ""
@@ -281,6 +281,12 @@ class Shim:
         used = min(self._control.recorded, CAPACITY)
         ctypes.memset(ctypes.addressof(self._control) + CONTROL_OCTETS, 0, used * CALL_OCTETS)
         self._control.clock = self._control.count = self._control.recorded = self._control.fired = 0
+        self._control.uncut = 0
+
+    @property
+    def is_armed(self) -> bool:
+        """Tell whether the window is open."""
+        return bool(self._control.armed)
 
     # ---- what happened --------------------------------------------------------------------------
 
@@ -292,6 +298,7 @@ class Shim:
     @property
     def fired(self) -> Call | None:
         """The call that was first acted on, or None."""
+        assert not self._control.uncut, f"no power cut: {os.strerror(self._control.uncut)}"
         number = self._control.fired
         if not number:
             return None

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.crash import shim as shim_module
-from tests.crash.shim import Action, Call, Kind, Shim
+from tests.crash.mounts import mounted
+from tests.crash.shim import Action, Call, Flush, Kind, Shim
 from tests.support.polling import wait_for
 
 pytestmark = pytest.mark.crash
@@ -156,17 +157,33 @@ def test_count_goes_on_over_forks_and_threads(subject):
     assert len({call.tid for call in calls}) == 3
 
 
-def test_sends_on_stream_sockets_are_seen_with_their_bytes(subject):
+def test_sends_to_clients_are_seen_with_their_bytes_and_no_others(subject):
     subject.shim.arm()
 
     subject.run(
-        "a, b = socket.socketpair()\n"
-        "a.send(b'250 sent'); os.write(a.fileno(), b'250 written'); a.sendmsg([b'250 in ', b'parts'])\n"
-        "c, d = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM); c.send(b'no stream')"
+        "listener = socket.socket(socket.AF_UNIX); listener.bind('socket'); listener.listen()\n"
+        "client = socket.socket(socket.AF_UNIX); client.connect('socket'); client.send(b'MAIL')\n"
+        "served, _ = listener.accept()\n"
+        "served.send(b'250 sent'); os.write(served.fileno(), b'250 written')\n"
+        "served.sendmsg([b'250 in ', b'parts'])\n"
+        "a, b = socket.socketpair(); a.send(b'between kin')\n"
+        "c, d = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM); c.send(b'no stream')\n"
     )
 
     assert [call.other for call in subject.shim.calls()] == [b"250 sent", b"250 written", b"250 in "]
     assert set(subject.kinds()) == {Kind.SEND}
+
+
+def test_sends_to_tcp_clients_are_seen(subject):
+    subject.shim.arm()
+
+    subject.run(
+        "listener = socket.create_server(('127.0.0.1', 0))\n"
+        "client = socket.create_connection(listener.getsockname())\n"
+        "served, _ = listener.accept(); served.sendall(b'220 hello')"
+    )
+
+    assert [call.other for call in subject.shim.calls()] == [b"220 hello"]
 
 
 @pytest.mark.parametrize(
@@ -308,3 +325,32 @@ def test_description_of_a_call_says_what_went_wrong():
     call = Call(Kind.WRITE, 7, 1, 2, -1, errno.EIO, 1, 1, 3, 0, 10, "/x", b"")
 
     assert str(call) == "call 7: write /x (10 octets) = EIO"
+
+
+def test_power_is_cut_by_a_process_that_acts_as_somebody_else():
+    """Dovecot and virtual(8) write with their recipient's rights, which do not allow it."""
+    with mounted("ext4") as (disk,), Shim() as shim:
+        disk.path.chmod(0o777)
+        subject = Subject(shim, disk.path)
+        shim.powered_by([(disk.path, Flush.NOTHING)])
+        shim.arm(Action.CUT, 1)
+
+        code, _ = subject.run("os.seteuid(65534); create('a')")
+
+        assert code == -signal.SIGKILL
+        assert shim.fired is not None
+        with pytest.raises(OSError):
+            (disk.path / "late").touch()
+
+
+def test_power_cut_that_did_not_happen_is_no_quiet_success():
+    with mounted("ext4") as (disk,), Shim() as shim:
+        disk.path.chmod(0o777)
+        subject = Subject(shim, disk.path)
+        shim.powered_by([(disk.path, Flush.NOTHING)])
+        shim.arm(Action.CUT, 1)
+
+        subject.run("os.setresuid(65534, 65534, 65534); create('a')")
+
+        with pytest.raises(AssertionError, match="no power cut"):
+            _ = shim.fired
