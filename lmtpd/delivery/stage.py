@@ -12,7 +12,7 @@ from lmtpd.delivery.plan import Filter
 from lmtpd.delivery.spool import MailboxSpool
 from lmtpd.protocol.events import Envelope
 from storage.errors import MailboxMissing, StorageError
-from storage.folders import Layout, folder_parts
+from storage.folders import create_folder, folder_parts
 from storage.maildir import Maildir, MaildirPath
 from storage.maildirs import Maildirs
 from storage.names import with_sizes
@@ -88,4 +88,4 @@ class Stager:
             if not mailbox.create_folder:
                 copy.folder = None
                 return inbox
-        return self._maildirs.open(where, create=True, marker=mailbox.layout is Layout.MAILDIRPP)
+        return create_folder(self._maildirs, mailbox.maildir, mailbox.layout, folder=copy.folder)

@@ -104,6 +104,7 @@ START_DATA = Reply(354, "", ("End data with <CRLF>.<CRLF>",))
 # ---- the end of the session -------------------------------------------------------------------------------
 
 SHUTTING_DOWN = Reply(421, "4.3.2", ("Shutting down, try again later",))
+OUT_OF_RESOURCES = Reply(421, "4.3.2", ("Out of resources, try again later",))
 IDLE_TOO_LONG = Reply(421, "4.4.2", ("Waited too long for you, closing",))
 TOO_MANY_BAD_COMMANDS = Reply(421, "4.7.0", ("Too many bad commands, closing",))
 
@@ -150,14 +151,12 @@ def bad_recipient(why: str) -> Reply:
 # ---- not allowed, or too much -----------------------------------------------------------------------------
 
 TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", ("Too many recipients",))  # the client sends the rest separately
-TLS_UNAVAILABLE = Reply(454, "4.7.0", ("TLS is not available now",))
 NOT_TRUSTED = Reply(550, "5.7.0", ("Not allowed",))
 TOO_LARGE = Reply(552, "5.3.4", ("Message too large",))
 NEEDS_SMTPUTF8 = Reply(553, "5.6.7", ("Non-ASCII address needs SMTPUTF8",))
 
 # ---- a recipient or a message cannot be served: now ... ----------------------------------------------------
 
-MAILBOX_DISABLED = Reply(450, "4.2.1", ("Mailbox disabled for now",))
 MAILBOX_UNAVAILABLE = Reply(451, "4.2.0", ("Mailbox unavailable for now",))
 LOOKUP_FAILED = Reply(451, "4.3.0", ("Recipient cannot be looked up now",))
 LOCAL_ERROR = Reply(451, "4.3.0", ("Local error, not delivered",))
@@ -173,7 +172,4 @@ NO_SPACE = Reply(452, "4.3.1", ("Insufficient system storage",))
 # ---- ... or ever ------------------------------------------------------------------------------------------
 
 MAILBOX_UNKNOWN = Reply(550, "5.1.1", ("No such mailbox",))
-DOMAIN_UNKNOWN = Reply(550, "5.1.2", ("No such domain here",))
-OVER_QUOTA = Reply(552, "5.2.2", ("Mailbox full",))
 HOP_COUNT = Reply(554, "5.4.6", ("Too many hops, this mail loops",))
-CONTENT_REFUSED = Reply(554, "5.6.0", ("Content refused",))

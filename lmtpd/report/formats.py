@@ -7,7 +7,7 @@ direction mark through an address, a header or a file name.
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from lmtpd.report.records import Level, RecipientReport
 
@@ -16,7 +16,6 @@ VALUE_CHARACTERS = 1024
 MARK_OF_CUT = "..."
 
 Fields = Iterable[tuple[str, object]]
-LineFormat = Callable[[float, str, Fields], str]
 
 _BARE = re.compile(
     r"[!#-&(-<>-\[\]-~]+"

@@ -22,7 +22,7 @@ from lmtpd.config import Config
 from lmtpd.delivery.peer import Peer
 from lmtpd.delivery.service import Service
 from lmtpd.delivery.transaction import Transaction
-from lmtpd.protocol.replies import Reply
+from lmtpd.protocol import replies
 from lmtpd.protocol.session import Session, SessionSettings
 from lmtpd.server.board import Seat
 from lmtpd.server.children import READY
@@ -43,7 +43,6 @@ YIELD_S = 0.002  # so that a worker with fewer connections takes the next one
 RECOVER_S = 0.1  # without descriptors or memory: until the next attempt to accept
 
 _NO_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-_OUT_OF_RESOURCES = Reply(421, "4.3.2", ("Out of resources, try again later",)).encode()
 
 
 class Worker:
@@ -253,7 +252,7 @@ def _never() -> bool:
 def _refuse(sock: socket.socket) -> None:
     with suppress(OSError), sock:
         sock.setblocking(False)
-        sock.send(_OUT_OF_RESOURCES)
+        sock.send(replies.OUT_OF_RESOURCES.encode())
 
 
 def _open_reserve() -> int:

@@ -64,7 +64,7 @@ def test_commands_within_data_are_text():
 
 def test_a_reply_for_each_accepted_recipient_in_their_order():
     driver = greeted()  # 18, 20
-    verdicts = {"a": replies.OVER_QUOTA, "c": replies.LOCAL_ERROR}
+    verdicts = {"a": replies.MAILBOX_FULL, "c": replies.LOCAL_ERROR}
     driver.deliver = lambda offered: verdicts.get(
         offered.address.local, replies.delivered(str(offered.address), "ID")
     )
@@ -73,7 +73,7 @@ def test_a_reply_for_each_accepted_recipient_in_their_order():
         SENDER + rcpt("unknown1") + rcpt("a") + rcpt("unknown2") + rcpt("b") + rcpt("c"), DATA, DOT
     )
 
-    assert said[-4:] == ["354", "552 5.2.2", OK, "451 4.3.0"]
+    assert said[-4:] == ["354", "452 4.2.2", OK, "451 4.3.0"]
     assert b"<b@d> Saved ID" in driver.output
 
 

@@ -1,39 +1,9 @@
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import pytest
 
 from lmtpd.protocol.addresses import Address
 from lmtpd.recipients.directory import Directory
 from lmtpd.recipients.mailbox import Mailbox, Unavailable, Unknown
-from lmtpd.recipients.maildirs import Detail, MaildirRules, MaildirSource
-from storage.disk import Disk
-from storage.folders import Layout
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    (tmp_path / "mail/example.org/alice/cur").mkdir(parents=True)
-    return tmp_path / "mail"
-
-
-def source(root: Path, template: str = "{domain}/{user}", **changes: Any) -> MaildirSource:
-    rules = MaildirRules(
-        template=f"{root}/{template}",
-        create=False,
-        layout=Layout.MAILDIRPP,
-        detail=Detail.EXISTING,
-        delimiters="+",
-        fold_case=True,
-    )
-    return MaildirSource(Disk(), replace(rules, **changes))
-
-
-def folder_of(root: Path, local: str, **changes: Any) -> str | None:
-    found = source(root, **changes).find(Address(local, "example.org"))
-    assert isinstance(found, Mailbox)
-    return found.folder
+from tests.support.recipients import source
 
 
 def test_explain_says_what_is_in_the_way(root: Path):

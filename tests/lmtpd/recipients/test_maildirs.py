@@ -1,5 +1,4 @@
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,28 +8,11 @@ from hypothesis import strategies as st
 
 from lmtpd.protocol.addresses import Address
 from lmtpd.recipients.mailbox import Mailbox, Unavailable, Unknown
-from lmtpd.recipients.maildirs import Detail, MaildirRules, MaildirSource
+from lmtpd.recipients.maildirs import Detail, MaildirSource
 from lmtpd.recipients.naming import safe_component
 from storage.disk import Disk
 from storage.folders import Layout, folder_parts
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    (tmp_path / "mail/example.org/alice/cur").mkdir(parents=True)
-    return tmp_path / "mail"
-
-
-def source(root: Path, template: str = "{domain}/{user}", **changes: Any) -> MaildirSource:
-    rules = MaildirRules(
-        template=f"{root}/{template}",
-        create=False,
-        layout=Layout.MAILDIRPP,
-        detail=Detail.EXISTING,
-        delimiters="+",
-        fold_case=True,
-    )
-    return MaildirSource(Disk(), replace(rules, **changes))
+from tests.support.recipients import source
 
 
 def folder_of(root: Path, local: str, **changes: Any) -> str | None:
