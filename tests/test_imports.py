@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "lmtpd.recipients": {"lmtpd.protocol", "storage"},
     "lmtpd.sieve": {"lmtpd.protocol"},
     "lmtpd.report": {"storage"},
-    "lmtpd.config": set(),
+    "lmtpd.config": {"storage.quota_limit"},  # a value, parsed
     "lmtpd.protocol": set(),
     "scripts": {"storage"},
     "storage": set(),
