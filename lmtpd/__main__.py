@@ -14,10 +14,15 @@ EX_PIPE = 141  # and SIGPIPE
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code.  Prints no traceback unless LMTPD_TRACEBACK is set."""
+    return run_command(lmtpd, "lmtpd", arguments)
+
+
+def run_command(command: click.Command, name: str, arguments: Sequence[str] | None) -> int:
+    """Run any command as `main` runs lmtpd's: the admin scripts end in the same ways."""
     _fill_standard_streams()
     try:
-        code = lmtpd.main(
-            args=None if arguments is None else list(arguments), prog_name="lmtpd", standalone_mode=False
+        code = command.main(
+            args=None if arguments is None else list(arguments), prog_name=name, standalone_mode=False
         )
         sys.stdout.flush()
         return code if isinstance(code, int) else os.EX_OK
@@ -36,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as exc:
         if os.environ.get("LMTPD_TRACEBACK"):
             raise
-        click.echo(f"lmtpd: bug: {type(exc).__name__}: {exc} (set LMTPD_TRACEBACK=1 to see where)", err=True)
+        click.echo(f"{name}: bug: {type(exc).__name__}: {exc} (set LMTPD_TRACEBACK=1 to see where)", err=True)
         return os.EX_SOFTWARE
 
 

@@ -36,7 +36,7 @@ class NameSource:
         if not host or not _TOKEN.fullmatch(token):
             raise ValueError("a host name and a hexadecimal token are needed")
         self._clock = clock
-        self._tail = f"R{token}.{_escaped(host)}"
+        self._tail = f"R{token}.{escaped_host(host)}"
         self._lock = threading.Lock()
         self._count = 0
         self._last_usec = 0
@@ -90,7 +90,8 @@ def base_of(name: str) -> str:
     return name.partition(":")[0]
 
 
-def _escaped(host: str) -> str:
+def escaped_host(host: str) -> str:
+    """Write a machine's name as it stands in the names of files."""
     # The slash and the colon as the Maildir page has it; the comma would end the base, and what is not
     # printable ASCII breaks tools. A name that is cut stays unique: the token is random.
     octets = host.encode("utf-8", "surrogateescape")

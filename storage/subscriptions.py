@@ -11,7 +11,7 @@ from contextlib import suppress
 from storage.directory import Directory
 from storage.disk import Disk
 from storage.errors import StorageError, from_oserror
-from storage.folders import Layout, encode_utf7, folder_parts
+from storage.folders import FolderNameError, Layout, decode_utf7, encode_utf7, folder_parts
 from storage.maildir import MaildirPath
 from storage.opening import descend
 
@@ -29,11 +29,19 @@ def subscribe(disk: Disk, inbox: MaildirPath, layout: Layout, *, folder: str) ->
 
     NameTaken: the list is locked. Any StorageError leaves the list as it was; FolderNameError.
     """
+    try:
+        return subscribe_in(descend(disk, inbox, create=False)[-1], layout, folder=folder)
+    except OSError as exc:
+        raise from_oserror(exc) from exc
+
+
+def subscribe_in(maildir: Directory, layout: Layout, *, folder: str) -> bool:
+    """Do what `subscribe` does in a mailbox that is open."""
     if not folder_parts(layout, folder):
         folder = "INBOX"
     levels = [encode_utf7(level).encode("ascii") for level in folder.split("/")]
+    disk = maildir.disk
     try:
-        maildir = descend(disk, inbox, create=False)[-1]
         fd = disk.create(_LOCK, dir_fd=maildir.fd)
         try:
             return _rewrite(maildir, fd, levels, old_separator=_SEPARATOR_ON_DISK[layout])
@@ -43,6 +51,17 @@ def subscribe(disk: Disk, inbox: MaildirPath, layout: Layout, *, folder: str) ->
             raise
     except OSError as exc:
         raise from_oserror(exc) from exc
+
+
+def subscribed(maildir: Directory, layout: Layout) -> frozenset[str]:
+    """Return the folders that are on the list, "A/B", those with a readable name. StorageError, OSError."""
+    content = _read(maildir)
+    separator = b"\t" if content.startswith(_HEADER) else _SEPARATOR_ON_DISK[layout]
+    folders = set()
+    for line in content.removeprefix(_HEADER).split(b"\n"):
+        with suppress(FolderNameError, UnicodeDecodeError):
+            folders.add("/".join(decode_utf7(level.decode("ascii")) for level in line.split(separator)))
+    return frozenset(folders - {""})
 
 
 def _rewrite(maildir: Directory, fd: int, levels: list[bytes], *, old_separator: bytes) -> bool:

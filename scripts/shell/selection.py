@@ -1,0 +1,148 @@
+"""Which Maildirs a script works on: one by its path, those of users, or all that are configured."""
+
+import functools
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import click
+
+from lmtpd.cli.explain import parse_address
+from lmtpd.cli.failures import Failure as ServerFailure
+from lmtpd.cli.options import Settings, takes_settings
+from lmtpd.cli.wiring import build_directory
+from lmtpd.config import Config, Need
+from lmtpd.recipients.everyone import everyone
+from lmtpd.recipients.mailbox import Mailbox, Unavailable, Unknown
+from scripts.shell.failures import Failure, named
+from storage.disk import Disk
+from storage.folders import Layout
+from storage.maildir import MaildirPath
+
+Function = Callable[..., int]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One Maildir to work on."""
+
+    where: MaildirPath
+    layout: Layout
+    user: str = ""  # the address that led to it; empty for a Maildir given by its path
+    may_be_missing: bool = False  # it may be made: `mailboxes.create`, or the script's business
+
+    @property
+    def path(self) -> str:
+        """Where it is, for people."""
+        return self.where.path
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What the command line chose. Nothing was looked up yet."""
+
+    settings: Settings
+    maildir: str | None
+    users: Sequence[str]
+    is_everyone: bool
+
+    def config(self) -> Config | None:
+        """Read the configuration; None if the command line names none and needs none."""
+        if self.maildir is not None:
+            given = self.settings.file or self.settings.overrides
+            return self.settings.load() if given else None
+        return self.settings.load(Need.MAILBOXES)
+
+    def targets(self, config: Config | None) -> Iterator[Target]:
+        """Yield the Maildirs. Failure for a user who is none, or a tree that cannot be read."""
+        if self.maildir is not None:
+            layout = Layout(config.mailboxes.layout) if config else Layout.MAILDIRPP
+            yield Target(given_path(self.maildir), layout)
+            return
+        assert config is not None
+        if self.is_everyone:
+            yield from _everyone(config)
+        for user in self.users:
+            yield _of_user(config, user)
+
+
+def takes_maildirs(rest: str = "") -> Callable[[Function], Function]:
+    """Give a command the argument MAILDIR, --user and --all, and where the configuration is.
+
+    It is called with its `Selection` first. rest: what stands behind MAILDIR in the usage, "SOURCE..." say;
+    the command then gets `arguments`, a tuple.
+    """
+
+    def decorate(function: Function) -> Function:
+        @functools.wraps(function)
+        def command(
+            settings: Settings,
+            *,
+            positional: tuple[str, ...],
+            users: tuple[str, ...],
+            is_everyone: bool,
+            **others: object,
+        ) -> int:
+            maildir, arguments = _divide(positional, is_named=not users and not is_everyone)
+            if users and is_everyone:
+                raise click.UsageError("--all is everybody: --user is one too many")
+            if rest:
+                others["arguments"] = arguments
+            elif arguments:
+                raise click.UsageError(f"one Maildir, or --user, or --all; {arguments[0]!r} is one too many")
+            return function(Selection(settings, maildir, users, is_everyone), **others)
+
+        decorated = takes_settings(command)
+        metavar = f"[MAILDIR] {rest}".rstrip()
+        for option in (
+            click.option("--all", "is_everyone", is_flag=True, help="All mailboxes of the configuration."),
+            click.option("--user", "users", metavar="ADDRESS", multiple=True,
+                         help="The mailbox of this address, as lmtpd would find it.  Repeatable."),
+            click.argument("positional", metavar=metavar, nargs=-1),
+        ):  # fmt: skip
+            decorated = option(decorated)
+        return decorated
+
+    return decorate
+
+
+def given_path(path: str) -> MaildirPath:
+    """Name a Maildir as the administrator wrote it. A link in its place is refused: who made it?"""
+    path = os.path.abspath(path)
+    root, _, name = path.rpartition("/")
+    if not name:
+        raise Failure("the root of the file system is no Maildir", os.EX_USAGE)
+    if os.path.islink(path):
+        raise Failure(f"{path} is a link to {os.readlink(path)}: give the directory itself", os.EX_NOINPUT)
+    return MaildirPath(root or "/", (name,))
+
+
+def _divide(positional: tuple[str, ...], *, is_named: bool) -> tuple[str | None, tuple[str, ...]]:
+    if not is_named:
+        return None, positional
+    if not positional:
+        raise click.UsageError("which Maildir? Give its path, or --user ADDRESS, or --all")
+    return positional[0], positional[1:]
+
+
+def _everyone(config: Config) -> Iterator[Target]:
+    template = config.template
+    try:
+        for known in everyone(template.root, template.parts):
+            yield Target(known.maildir, Layout(config.mailboxes.layout), known.address)
+    except OSError as exc:
+        raise named(exc) from exc
+
+
+def _of_user(config: Config, user: str) -> Target:
+    try:
+        address = parse_address(user)
+    except ServerFailure as exc:
+        raise Failure(exc.message, exc.exit_code) from exc
+    match build_directory(config, Disk()).find(address):
+        case Mailbox() as mailbox:
+            return Target(mailbox.maildir, mailbox.layout, user, may_be_missing=mailbox.create)
+        case Unknown() as unknown:
+            raise Failure(f"{user}: {unknown.reason}", os.EX_NOUSER)
+        case Unavailable() as unavailable:
+            raise Failure(f"{user}: {unavailable.reason}", os.EX_TEMPFAIL)

@@ -1,0 +1,46 @@
+"""Folders without a message, and whether anybody would miss them."""
+
+import os
+from collections.abc import Iterator
+
+from storage.directory import Directory
+from storage.folders import Layout
+from storage.listing import INBOX, PARTS, Folder, enter_folder, entries, folders
+from storage.subscriptions import subscribed
+
+
+def empty_folders(maildir: Directory, layout: Layout, *, before: float) -> Iterator[tuple[Folder, str]]:
+    """Yield the folders without a message, the deepest first, each with why it must stay; "" means it may go.
+
+    before: when new/ and cur/ must have changed for the last time, in seconds since 1970. OSError,
+    StorageError for a list of subscriptions that cannot be read.
+    """
+    wanted = subscribed(maildir, layout)
+    names = {folder.name for folder in folders(maildir, layout)}
+    for folder in sorted(folders(maildir, layout), key=lambda each: (-each.name.count("/"), each.name)):
+        if folder.name == INBOX:
+            continue
+        directory = enter_folder(maildir, folder)
+        if not all(_is_empty(directory, part) for part in (*PARTS, "tmp")):
+            continue
+        why = ""
+        if folder.name in wanted:
+            why = "it is subscribed to"
+        elif any(name.startswith(folder.name + "/") for name in names):
+            why = "there is a folder below it"
+        elif any(_changed(directory, part) > before for part in PARTS):
+            why = "it has not been empty for so long"
+        if not why:
+            names.discard(folder.name)
+        yield folder, why
+
+
+def _is_empty(folder: Directory, part: str) -> bool:
+    return next(entries(folder, part), None) is None
+
+
+def _changed(folder: Directory, part: str) -> float:
+    try:
+        return os.stat(part, dir_fd=folder.fd, follow_symlinks=False).st_mtime
+    except FileNotFoundError:
+        return 0.0
