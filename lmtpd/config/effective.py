@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from lmtpd.config.places import KeyPath
-from lmtpd.config.schema import Config, Section, UnixListener
+from lmtpd.config.schema import Config, UnixListener
+from lmtpd.config.section import Section
 from lmtpd.config.template import Template
 
 

@@ -66,8 +66,8 @@ def findings(error: ValidationError) -> Iterator[Finding]:
 
 
 def _without_tag(path: KeyPath) -> KeyPath:
-    """Drop the name that pydantic inserts for the chosen kind of listener."""
-    return path[:2] + path[3:] if path[0] == "listen" and len(path) > 3 else path
+    """Drop the name that pydantic inserts for the chosen kind of listener or source."""
+    return path[:2] + path[3:] if path[0] in ("listen", "recipients") and len(path) > 2 else path
 
 
 def _message(path: KeyPath, detail: ErrorDetails) -> str:

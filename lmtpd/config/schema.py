@@ -13,9 +13,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PrivateAttr, Tag
+from pydantic import BeforeValidator, Discriminator, Field, PrivateAttr, Tag
 
 from lmtpd.config import values
+from lmtpd.config.recipients import MaildirsSource, RecipientSource
+from lmtpd.config.section import PathText, Section, Switch
 from lmtpd.config.template import Template, parse_template
 
 LEAVE_AS_IS = -1  # for os.chown
@@ -30,18 +32,8 @@ Commit = Annotated[
 Durability = Annotated[Literal["full", "data", "none"], values.choice("full", "data", "none")]
 Duplicates = Annotated[Literal["unconfirmed", "off"], values.choice("unconfirmed", "off")]
 OnFailure = Annotated[Literal["defer", "deliver"], values.choice("defer", "deliver")]
-SourceName = Annotated[Literal["maildirs"], values.choice("maildirs")]
 LogFormat = Annotated[Literal["text", "json"], values.choice("text", "json")]
 LogTarget = Annotated[Literal["stderr", "journal"], values.choice("stderr", "journal")]
-
-PathText = Annotated[str, BeforeValidator(values.path)]
-Switch = Annotated[bool, BeforeValidator(values.switch)]
-
-
-class Section(BaseModel):
-    """A table of the file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
 
 class UnixListener(Section):
@@ -152,12 +144,6 @@ class Mailboxes(Section):
     postmaster: Annotated[str, BeforeValidator(values.address)] | None = None
 
 
-class RecipientSource(Section):
-    """One place that knows recipients."""
-
-    source: SourceName
-
-
 class Delivery(Section):
     """The promises made to the client."""
 
@@ -207,7 +193,7 @@ class Config(Section):
     server: Server = Server()
     limits: Limits = Limits()
     mailboxes: Mailboxes = Mailboxes()
-    recipients: tuple[RecipientSource, ...] = (RecipientSource(source="maildirs"),)
+    recipients: tuple[RecipientSource, ...] = (MaildirsSource(),)
     delivery: Delivery = Delivery()
     quota: Quota = Quota()
     ledger: Ledger = Ledger()

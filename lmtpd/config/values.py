@@ -68,12 +68,14 @@ def whole(minimum: int, maximum: int) -> BeforeValidator:
 def choice(*words: str) -> BeforeValidator:
     """Make the parser of one word out of a few."""
 
-    def parse(value: object) -> str:
-        if value not in words or not isinstance(value, str):
-            raise ValueError(f"must be {listed(words)}{closest(value, words)}")
-        return value
+    return BeforeValidator(lambda value: word(value, words))
 
-    return BeforeValidator(parse)
+
+def word(value: object, words: Sequence[str]) -> str:
+    """Accept one word out of a few."""
+    if value not in words or not isinstance(value, str):
+        raise ValueError(f"must be {listed(words)}{closest(value, words)}")
+    return value
 
 
 def listed(words: Sequence[str]) -> str:

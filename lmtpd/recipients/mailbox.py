@@ -8,11 +8,24 @@ from dataclasses import dataclass
 
 from storage.folders import Layout
 from storage.maildir import MaildirPath
+from storage.quota_limit import QuotaLimit
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxOwner:
+    """Whose rights a delivery needs, and whom the files it makes belong to."""
+
+    uid: int
+    gid: int
 
 
 @dataclass(frozen=True, slots=True)
 class Mailbox:
-    """One recipient's mailbox and the folder that the address asks for."""
+    """One recipient's mailbox and the folder that the address asks for.
+
+    What a source says of the user himself is None where it says nothing: then the configuration's own
+    value counts.
+    """
 
     user: str  # folded, without the detail
     address: str  # what Delivered-To says: user[+detail]@domain, RFC 5321 form
@@ -21,6 +34,10 @@ class Mailbox:
     folder: str | None  # "A/B" below the INBOX; None is the INBOX itself
     create: bool  # a missing Maildir is made
     create_folder: bool  # a missing folder is made, else the INBOX serves
+    owner: MailboxOwner | None = None
+    quota: QuotaLimit | None = None  # QuotaLimit() is a user without a limit
+    script: str | None = None  # the path of the user's filter; relative ones begin at home
+    home: str | None = None  # absolute
 
 
 @dataclass(frozen=True, slots=True)
