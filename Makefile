@@ -2,6 +2,7 @@
 # make test   install what the tests use (Debian packages where it may) and run them all
 # make bench  lmtpd beside Dovecot, Postfix's virtual(8) and the bare file system; some 20 minutes (ARGS=--help)
 # make soak   the crash tests at every point, and 100,000 messages under random kills; hours
+# make comparison  the same crashes for lmtpd, Dovecot and Postfix: README's table; as root, ten minutes
 # make check  formatting, lint, types, import rules
 # make clean  remove the environment and everything made below ./run/
 
@@ -9,7 +10,7 @@ PYTEST = .venv/bin/python -m pytest
 # Waiting for disks and other programs, the tests use less than half a core each.
 TEST_PROCESSES ?= 4
 
-.PHONY: run test soak bench check packages clean
+.PHONY: run test soak comparison bench check packages clean
 
 run: .venv/.installed
 	@exec .venv/bin/python .ci/try.py
@@ -20,6 +21,9 @@ test: .venv/.installed-dev packages
 soak: .venv/.installed-dev packages
 	SOAK=1 $(PYTEST) -n $(TEST_PROCESSES) --dist loadgroup tests/crash tests/hostile $(ARGS)
 	.venv/bin/python -m tests.crash.soak --messages 100000
+
+comparison: .venv/.installed-dev packages
+	@.venv/bin/python -m tests.crash.comparison $(ARGS)
 
 bench: .venv/.installed-dev packages
 	@.venv/bin/python -m tests.bench $(ARGS)

@@ -1,6 +1,5 @@
 """Slow, idle, never-reading and flooding clients: beside all of them deliveries go on."""
 
-import os
 import resource
 import time
 from collections.abc import Iterator
@@ -10,15 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.support.lmtp_client import ConnectionEnded, LmtpClient
-from tests.support.maildirs import only_message
 from tests.support.server import Server
 
 pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.serial]
 
 IDLE = 5000
 MEGABYTE = 1 << 20
-# 1 GiB is for a run by hand or of the soak; see LARGE_MESSAGE_MB.
-LARGE_MB = int(os.environ.get("LARGE_MESSAGE_MB", "64"))
 BODY = b"Subject: among the hostile\r\n\r\nhello\r\n"
 
 
@@ -163,32 +159,6 @@ def test_a_thousand_recipients_get_a_reply_each(server: Server):
     assert accepted >= 100  # RFC 5321 4.5.3.1.8
     assert set(codes[accepted:]) <= {452}
     assert len(list((server.mail / "many.example.org").iterdir())) == accepted
-
-
-@pytest.mark.parametrize("chunk_octets", [None, 10 * MEGABYTE], ids=["DATA", "BDAT"])
-def test_a_large_message_fits_into_little_memory(folder_in_memory: Path, chunk_octets: int | None):
-    flags = ["--workers", "1", "--set", f"limits.message_octets={(LARGE_MB + 1) * MEGABYTE}"]
-    line = b"0123456789abcdef" * 4 + b"\r\n"
-    with Server(folder_in_memory, flags=flags) as server:
-        delivers(server)
-        worker = worker_of(server)
-        before = resident_octets(worker)
-        # Of address space a process has far more than of memory; what counts is how much more it may take.
-        space = int(Path(f"/proc/{worker}/statm").read_text(encoding="ascii").split()[0])
-        limit = space * resource.getpagesize() + 128 * MEGABYTE
-        resource.prlimit(worker, resource.RLIMIT_AS, (limit, limit))
-        with server.client(timeout_s=120) as client:
-            began = time.monotonic()
-            body = line * (LARGE_MB * MEGABYTE // len(line))
-            replies = client.deliver(
-                "s@example.org", ["large@example.org", "two@example.org"], body, chunk_octets=chunk_octets
-            )
-            assert [reply.code for reply in replies] == [250, 250], time.monotonic() - began
-        assert resident_octets(worker) - before < 32 * MEGABYTE
-        assert worker_of(server) == worker
-        for user in ("large", "two"):
-            stored = only_message(server.maildir(f"{user}@example.org")).data
-            assert stored.endswith(body.replace(b"\r\n", b"\n"))
 
 
 def test_clients_that_hang_up_at_once_by_the_thousand(server: Server):

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.memory_limit import may_limit_memory
+
 ROOT = Path(__file__).resolve().parents[2]
 CORPUS = ROOT.parent / "shared" / "corpus"
 
@@ -19,7 +21,7 @@ SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/s
 def need(*names: str) -> None:
     """Skip the running test unless everything named is there; under CI=true fail it instead.
 
-    A name is that of a privilege ("root", "ptrace", "loop device", "corpus") or else of a program.
+    A name is that of a privilege ("root", "ptrace", "loop device", ...) or else of a program.
     """
     missing = [name for name in names if not is_there(name)]
     if not missing:
@@ -63,11 +65,13 @@ _PRIVILEGES: dict[str, Callable[[], bool]] = {
     "root": lambda: os.geteuid() == 0,
     "ptrace": _may_trace,
     "loop device": _may_mount,
+    "control group": may_limit_memory,
     "corpus": lambda: any(CORPUS.glob("*.eml")),
 }
 _HINTS = {
     "root": "run as root",
     "ptrace": "strace is missing or ptrace(2) is forbidden here",
     "loop device": "run as root where loop devices exist",
+    "control group": "run as root where control groups for memory can be made",
     "corpus": f"a folder of messages, {CORPUS}",
 }

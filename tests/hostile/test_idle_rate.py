@@ -1,0 +1,28 @@
+"""What the measurement makes of its turns, and a short one: the crowd does not bring deliveries to a stop."""
+
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.hostile.idle_rate import Pair, enough_descriptors, lost, measure, servers
+from tests.support.requirements import need
+
+
+def test_what_is_lost_is_the_median_over_pairs():
+    pairs = [Pair(1000, 950), Pair(500, 400), Pair(2000, 2100)]
+
+    assert lost(pairs) == pytest.approx(0.05)
+
+
+@pytest.mark.system
+@pytest.mark.slow
+@pytest.mark.serial
+def test_half_of_the_rate_is_not_lost_beside_idle_connections():
+    need("cc")
+    idle = enough_descriptors(1000)
+    folder = tempfile.TemporaryDirectory(prefix="lmtpd-idle-", dir="/var/tmp")
+    with folder as name, servers(Path(name), idle) as both:
+        pairs = list(measure(both, pairs=5, messages=100))
+
+    assert lost(pairs) < 0.5
