@@ -5,6 +5,8 @@ relative to an open directory wherever a mailbox's owner could put a link in the
 """
 
 import ctypes
+import errno
+import fcntl
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,6 +23,7 @@ _PASSAGE = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 # O_NONBLOCK: opening a FIFO that an owner has put in place of a file must not wait for its writer.
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_APPEND = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 _RENAME_NOREPLACE = 1
 _COPY_OCTETS = 1 << 20  # by hand, at a time: large enough that the calls do not count
@@ -68,9 +71,26 @@ class Disk:
         """Open an existing file for reading; a link is refused (ELOOP). The caller closes it."""
         return os.open(name, _READ, dir_fd=dir_fd)
 
+    def open_to_append(self, name: str, *, dir_fd: int | None = None) -> int:
+        """Open an existing file to read and append; a link is refused (ELOOP). The caller closes it."""
+        return os.open(name, _APPEND, dir_fd=dir_fd)
+
     def read(self, fd: int, octets: int) -> bytes:
         """Read up to octets; nothing means the end."""
         return os.read(fd, octets)
+
+    def read_at(self, fd: int, octets: int, offset: int) -> bytes:
+        """Read up to octets from offset on, wherever reading and writing have got to."""
+        return os.pread(fd, octets, offset)
+
+    def append(self, fd: int, data: bytes) -> int:
+        """Put data behind all that is there, in one piece; return where it ends. EIO if it was cut short.
+
+        Of those who append at the same time each learns his own place.
+        """
+        if os.write(fd, data) < len(data):
+            raise OSError(errno.EIO, "cut short")
+        return os.lseek(fd, 0, os.SEEK_CUR)
 
     def write(self, fd: int, data: bytes | memoryview) -> int:
         """Write data, or its beginning; return how many octets."""
@@ -87,6 +107,18 @@ class Disk:
             if not is_unsupported(exc):
                 raise
         return os.write(dst_fd, os.pread(src_fd, min(octets, _COPY_OCTETS), offset))
+
+    def lock_shared(self, fd: int) -> None:
+        """Lock an open file together with others of our kind; wait while one has it alone (flock)."""
+        fcntl.flock(fd, fcntl.LOCK_SH)
+
+    def try_lock_alone(self, fd: int) -> bool:
+        """Lock an open file for nobody else, unless somebody has it locked; never waits (flock)."""
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
     def sync(self, fd: int) -> None:
         """Make a file's data, or a directory's entries, survive a power cut (fsync)."""
@@ -111,9 +143,10 @@ class Disk:
                 raise exc
         _link_and_unlink(name, new_name, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
-    def replace(self, name: str, new_name: str, *, dir_fd: int) -> None:
-        """Move a file over another one of the same directory. Never for messages."""
-        os.rename(name, new_name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+    def replace(self, name: str, new_name: str, *, dir_fd: int, src_dir_fd: int | None = None) -> None:
+        """Move a file over another one, of the same directory unless told otherwise. Never for messages."""
+        src_dir_fd = dir_fd if src_dir_fd is None else src_dir_fd
+        os.rename(name, new_name, src_dir_fd=src_dir_fd, dst_dir_fd=dir_fd)
 
     def unlink(self, name: str, *, dir_fd: int | None = None) -> None:
         """Remove a file's name."""

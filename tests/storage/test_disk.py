@@ -221,3 +221,48 @@ def raising(error):
         raise error
 
     return call
+
+
+def test_who_appends_learns_his_place_whatever_others_append(tmp_path):
+    path = tmp_path / "log"
+    path.write_bytes(b"one\n")
+    disk = Disk()
+    mine, theirs = disk.open_to_append(str(path)), disk.open_to_append(str(path))
+
+    ends = [disk.append(fd, b"%d\n" % place) for place, fd in enumerate((mine, theirs, mine))]
+
+    assert ends == [6, 8, 10]
+    assert disk.read_at(mine, 100, 4) == b"0\n1\n2\n"
+
+
+def test_a_file_that_is_missing_or_a_link_is_not_appended_to(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    (tmp_path / "target").write_bytes(b"")
+
+    with pytest.raises(FileNotFoundError):
+        Disk().open_to_append(str(tmp_path / "missing"))
+    with pytest.raises(OSError, match="symbolic links"):
+        Disk().open_to_append(str(tmp_path / "link"))
+
+
+def test_a_line_that_is_cut_short_is_an_error(tmp_path, monkeypatch):
+    path = tmp_path / "log"
+    path.write_bytes(b"")
+    fd = Disk().open_to_append(str(path))
+    monkeypatch.setattr(os, "write", lambda _fd, data: len(data) - 1)
+
+    with pytest.raises(OSError, match="cut short"):
+        Disk().append(fd, b"12\n")
+
+
+def test_a_lock_is_shared_or_had_alone(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"")
+    disk = Disk()
+    one, other = disk.open_to_append(str(path)), disk.open_to_append(str(path))
+    disk.lock_shared(one)
+    disk.lock_shared(other)
+
+    assert not disk.try_lock_alone(one)
+    disk.close(other)
+    assert disk.try_lock_alone(one)

@@ -1,3 +1,4 @@
+# Long because it fakes every call of the disk.
 """A disk in memory that forgets: after a power cut only what was synced is there.
 
 It has the interface of `storage.disk.Disk`, and tests/storage/test_memory_disk.py holds it against the
@@ -9,7 +10,7 @@ real one. What it adds is what no real disk tells: which state a cut at this mom
   without writing it, as Linux does.
 * The n-th call can fail, or be the last before the power goes.
 
-No links and no permissions: tests that need them use the real disk.
+No links, permissions and locks: tests that need them use the real disk.
 """
 
 import errno
@@ -181,6 +182,28 @@ class MemoryDisk(Disk):
         return self._open(self._find(name, dir_fd), name, dir_fd, reads=True)
 
     @_counted
+    def open_to_append(self, name: str, *, dir_fd: int | None = None) -> int:
+        return self._open(self._find(name, dir_fd), name, dir_fd, reads=True, writes=True)
+
+    @_counted
+    def read_at(self, fd: int, octets: int, offset: int) -> bytes:
+        return _file(self._readable(fd).node).data[offset : offset + octets]
+
+    @_counted
+    def append(self, fd: int, data: bytes) -> int:
+        handle = self._writable(fd)
+        handle.position = len(_file(handle.node).data)
+        if self._write(handle, data) < len(data):
+            raise error(errno.EIO)
+        return handle.position
+
+    def lock_shared(self, fd: int) -> None:
+        self._readable(fd)  # one process, whose tests do not lock against each other
+
+    def try_lock_alone(self, fd: int) -> bool:
+        return bool(self._readable(fd))
+
+    @_counted
     def read(self, fd: int, octets: int) -> bytes:
         handle = self._readable(fd)
         data = _file(handle.node).data[handle.position : handle.position + octets]
@@ -224,10 +247,11 @@ class MemoryDisk(Disk):
         self._tree.leave(folder, last)
 
     @_counted
-    def replace(self, name: str, new_name: str, *, dir_fd: int) -> None:
-        folder, last = self._place(name, dir_fd)
+    def replace(self, name: str, new_name: str, *, dir_fd: int, src_dir_fd: int | None = None) -> None:
+        src_dir_fd = dir_fd if src_dir_fd is None else src_dir_fd
+        folder, last = self._place(name, src_dir_fd)
         target, new_last = self._place(new_name, dir_fd)
-        node = self._find(name, dir_fd)
+        node = self._find(name, src_dir_fd)
         if isinstance(target.entries.get(new_last), Folder):
             raise error(errno.EISDIR)
         self._tree.leave(folder, last)
