@@ -27,12 +27,14 @@ MAY_IMPORT = {
         *("lmtpd.cli.options", "lmtpd.cli.wiring", "lmtpd.cli.explain", "lmtpd.cli.failures"),
         *("lmtpd.__main__", "lmtpd.config", "lmtpd.recipients", "storage"),
     },
+    # A message from a pipe is read as `lmtpd deliver` reads it.
+    "scripts.lmtp": {"lmtpd.cli.stdin", "scripts.shell"},
     "scripts": {"storage"},
     "storage": set(),
 }
 COMPOSITION_ROOT = ("lmtpd.cli", "lmtpd.__main__")
 # The scripts choose their mailboxes, and end, as the server's commands do.
-MAY_IMPORT_THE_ROOT = (*COMPOSITION_ROOT, "scripts.shell")
+MAY_IMPORT_THE_ROOT = (*COMPOSITION_ROOT, "scripts.shell", "scripts.lmtp")
 
 # What pure packages may use of the standard library: nothing that opens, waits, asks the clock or logs.
 PURE = ("lmtpd.protocol", "lmtpd.sieve")
