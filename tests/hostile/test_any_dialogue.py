@@ -6,11 +6,12 @@ back: one reply per command, one per accepted recipient behind a message, every 
 
 import dataclasses
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from tests.hostile.fuzz_session import play
+from tests.hostile import fuzz_targets
 from tests.lmtpd.protocol.driver import SETTINGS, Driver
 
 PATIENT = dataclasses.replace(SETTINGS, bad_commands=10**6, message_octets=2000)
@@ -105,7 +106,8 @@ Dialogue.TestCase.settings = settings(
 TestDialogue = Dialogue.TestCase
 
 
+@pytest.mark.parametrize("target", fuzz_targets.TARGETS.values(), ids=fuzz_targets.TARGETS)
 @settings(max_examples=300)
-@given(st.binary(max_size=300))
-def test_any_bytes_are_answered_in_form(data):
-    play(data)
+@given(data=st.binary(max_size=300))
+def test_any_bytes_are_taken_as_they_should_be(target, data):
+    target(data)
