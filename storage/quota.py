@@ -125,6 +125,16 @@ class QuotaFiles:
             limit = _limit(box, file)
             return Standing(limit, usage, is_certain=alone)
 
+    def look(self, box: QuotaBox, *, adding: Usage = NOTHING, extra: QuotaLimit = UNLIMITED) -> Standing:
+        """Tell what `standing` would, and change nothing. StorageError."""
+        with _naming_errors():
+            inbox = descend(self._disk, box.inbox, create=False)[-1]
+            file = self._open(inbox)
+            limit = with_extra(_limit(box, file), extra)
+            if file is not None and self._is_trusted(file, box, adding, extra):
+                return Standing(limit, file.usage)
+            return Standing(limit, count(inbox, box.counting).usage if limit else NOTHING)
+
     def actual(self, box: QuotaBox) -> Usage:
         """Count the mailbox and change nothing. StorageError."""
         with _naming_errors():

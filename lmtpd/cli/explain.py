@@ -8,6 +8,7 @@ import click
 
 from lmtpd.cli.failures import Failure
 from lmtpd.cli.options import Settings, as_json, takes_settings
+from lmtpd.cli.quota_facts import quota_facts
 from lmtpd.cli.wiring import build_directory
 from lmtpd.config import Need
 from lmtpd.protocol import replies
@@ -23,11 +24,14 @@ _LABEL_COLUMN = 24
 @click.command()
 @click.argument("address")
 @takes_settings
+@click.option(
+    "--size", metavar="OCTETS", type=click.IntRange(0), default=0, help="As MAIL SIZE=.  [not known]"
+)
 @as_json
-def explain(settings: Settings, *, address: str, as_json: bool) -> int:
-    """Show how ADDRESS resolves: each look-up, the mailbox, and the reply to RCPT.
+def explain(settings: Settings, *, address: str, size: int, as_json: bool) -> int:
+    """Show how ADDRESS resolves: each look-up, the mailbox, its quota and use, and the reply to RCPT.
 
-    Exit code 67: no such mailbox; 75: cannot be told now.
+    Exit code 67: no such mailbox; 75: cannot be told now, or full for now; 69: full, and refused.
 
     \b
     Examples:
@@ -41,6 +45,12 @@ def explain(settings: Settings, *, address: str, as_json: bool) -> int:
     resolved = directory.find(recipient)
     reply, code = _answer(resolved)
     facts = _facts(resolved)
+    if isinstance(resolved, Mailbox):
+        quota = quota_facts(config, resolved, octets=size)
+        facts |= quota.facts
+        if quota.refusal is not None:
+            reply = quota.refusal
+            code = os.EX_TEMPFAIL if reply.temporary else os.EX_UNAVAILABLE
     facts["reply"] = f"{reply.code} {reply.status} {reply.lines[0]}"
     if as_json:
         looked_up = [{"question": question, "answer": answer} for question, answer in steps]
@@ -84,7 +94,6 @@ def _facts(resolved: Resolved) -> dict[str, str]:
         "mailbox": resolved.maildir.path,
         "folder": folder,
         "owner": _owner(resolved),
-        "quota": "none but the file system's",
         "filter": "none",
     }
 

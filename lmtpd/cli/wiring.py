@@ -10,6 +10,7 @@ from lmtpd.config import Config
 from lmtpd.delivery.housekeeping import DeadTokens, Housekeeper
 from lmtpd.delivery.intent import Intents
 from lmtpd.delivery.plan import Keep
+from lmtpd.delivery.quota import QuotaRules, Quotas
 from lmtpd.delivery.service import Commit, Service
 from lmtpd.protocol.addresses import Address
 from lmtpd.recipients.directory import Directory
@@ -25,6 +26,8 @@ from storage.maildir import Durability, MaildirPath
 from storage.maildirs import Maildirs
 from storage.names import NameSource
 from storage.owners import Owner
+from storage.quota import QuotaFiles
+from storage.quota_state import QuotaState
 
 
 def build_directory(config: Config, disk: Disk) -> Directory:
@@ -68,6 +71,7 @@ def build_service(config: Config, reporter: Reporter | None = None) -> Service:
     days = config.ledger.history_days
     housekeeper = Housekeeper(ledger, history, history_days=days, reporter=reporter, bury=bury)
     service = Service(
+        quotas=build_quotas(config, disk, names),
         hostname=config.hostname,
         commit=Commit(config.delivery.commit),
         deadline_s=config.delivery.deadline_s,
@@ -84,6 +88,22 @@ def build_service(config: Config, reporter: Reporter | None = None) -> Service:
     reporter.start(HistoryRows(history))
     housekeeper.start()
     return service
+
+
+def build_quotas(config: Config, disk: Disk, names: NameSource) -> Quotas:
+    """The quotas of all mailboxes; nothing is opened before a mailbox has one."""
+    quota = config.quota
+    folders = {each.folder: each.extra for each in quota.folders}
+    ignored = {folder for folder, extra in folders.items() if extra is None}
+    counts_trashed = quota.deleted == "counted"
+    rules = QuotaRules(
+        default=quota.default_limit,
+        patience_s=quota.patience_s,
+        counts_trashed=counts_trashed,
+        ignored=frozenset(ignored if counts_trashed else ignored | {"Trash"}),
+        extras={folder: extra for folder, extra in folders.items() if extra is not None},
+    )
+    return Quotas(QuotaFiles(disk, names), rules, QuotaState(config.quota_path))
 
 
 def _settle(ledger: Ledger, maildirs: Maildirs, dead_tokens: DeadTokens, *, reporter: Reporter) -> None:

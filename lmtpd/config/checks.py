@@ -41,6 +41,7 @@ def check(config: Config, needs: Set[Need]) -> Iterator[Finding]:
         )
     yield from _listeners(config)
     yield from _server(config)
+    yield from _quota(config)
     if Need.PRIVILEGES in needs:
         yield from _run_as(config)
         yield from _tls(config)
@@ -108,6 +109,13 @@ def _server(config: Config) -> Iterator[Finding]:
             yield Finding(("recipients", index), "is listed twice", kind)
     if os.path.lexists(config.state) and not os.path.isdir(config.state):
         yield Finding(("state",), "is not a directory", config.state)
+
+
+def _quota(config: Config) -> Iterator[Finding]:
+    folders = [each.folder for each in config.quota.folders]
+    for index, folder in enumerate(folders):
+        if folder in folders[:index]:
+            yield Finding(("quota", "folders", index), "has a rule already", folder)
 
 
 def _run_as(config: Config) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ from lmtpd.config.places import KeyPath
 from lmtpd.config.schema import Config, UnixListener
 from lmtpd.config.section import Section
 from lmtpd.config.template import Template
+from storage.quota_limit import QuotaLimit
 
 
 def effective(config: Config) -> Iterator[tuple[KeyPath, object]]:
@@ -38,4 +39,10 @@ def _plain(section: Section, name: str, value: object) -> object:
         return str(section).removeprefix("tcp:")
     if isinstance(value, Template):
         return value.text
-    return [str(each) for each in value] if isinstance(value, tuple) else value
+    if isinstance(value, QuotaLimit):
+        return str(value)
+    return [_text(name, each) for each in value] if isinstance(value, tuple) else value
+
+
+def _text(name: str, value: object) -> str:
+    return f"{value}%" if name == "warnings" else str(value)

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, PrivateAttr, Tag
 
 from lmtpd.config import values
+from lmtpd.config.quota import Quota
 from lmtpd.config.recipients import MaildirsSource, RecipientSource
 from lmtpd.config.section import PathText, Section, Switch
 from lmtpd.config.template import Template, parse_template
@@ -154,14 +155,6 @@ class Delivery(Section):
     deadline_s: Annotated[int, values.whole(1, 540)] = 240
 
 
-class Quota(Section):
-    """Not available yet: only the values that ask for nothing are accepted."""
-
-    default: Annotated[str, BeforeValidator(values.no_quota)] = "0"
-    # What the file system's own quota means to a client: always 452 4.2.2.
-    full: Annotated[str, BeforeValidator(values.defer_when_full)] = "defer"
-
-
 class Ledger(Section):
     """The record of deliveries that are not yet confirmed, and the history that `trace` reads."""
 
@@ -231,6 +224,11 @@ class Config(Section):
     def ledger_path(self) -> Path:
         """The SQLite file of the ledger."""
         return Path(self.ledger.url or os.path.join(self.state, "ledger.db"))
+
+    @property
+    def quota_path(self) -> Path:
+        """The SQLite file that knows which mailboxes are full, and since when."""
+        return Path(self.state, "quota.db")
 
     @property
     def history_path(self) -> Path:

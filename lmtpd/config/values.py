@@ -233,17 +233,3 @@ def address(value: object) -> str:
     if not _LOCAL_PART.fullmatch(local) or not _HOSTNAME.fullmatch(domain):
         raise ValueError('must be a full address, such as "postmaster@example.org"')
     return given
-
-
-def no_quota(value: object) -> str:
-    """Accept "0" only, for no quota."""
-    if value not in ("0", 0) or isinstance(value, bool):
-        raise ValueError('quotas are not available in this version: only "0", which means none, is allowed')
-    return "0"
-
-
-def defer_when_full(value: object) -> str:
-    """Accept "defer" only: what a full file system quota is answered in any case."""
-    if value != "defer":
-        raise ValueError('only "defer" is available in this version')
-    return "defer"

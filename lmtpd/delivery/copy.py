@@ -6,6 +6,7 @@ from lmtpd.delivery.outcomes import Outcome
 from lmtpd.recipients.mailbox import Mailbox
 from storage.ledger import Record
 from storage.maildir import Maildir
+from storage.quota import Reservation
 from storage.staging import Staged
 
 
@@ -13,7 +14,7 @@ class Copy:
     """The state of one accepted recipient. Confined to the thread of its connection."""
 
     __slots__ = ("address", "file", "folder", "key", "mailbox", "maildir", "occurrence", "original",
-                 "outcome", "path", "recorded", "staged", "twin")  # fmt: skip
+                 "outcome", "path", "recorded", "reservation", "staged", "twin")  # fmt: skip
 
     def __init__(
         self, mailbox: Mailbox, *, path: bytes, occurrence: int, original: str, twin: "Copy | None"
@@ -30,6 +31,7 @@ class Copy:
         self.file = ""
         self.key = b""
         self.recorded = False  # the ledger has a record of ours for key
+        self.reservation: Reservation | None = None  # of room in a mailbox that has a quota
         self.outcome: Outcome | None = None  # None while undecided
 
     def make_key(self, sender_path: bytes, digest: bytes) -> bytes:
@@ -50,5 +52,7 @@ class Copy:
 
     def discard(self) -> None:
         """Remove what is staged and not published; best effort, never raises."""
+        if self.reservation is not None:
+            self.reservation.give_back()
         if self.staged is not None:
             self.staged.discard()

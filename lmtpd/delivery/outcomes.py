@@ -25,6 +25,7 @@ class Cause(Enum):
     STORAGE = "storage"
     DISK_FULL = "disk_full"
     MAILBOX_FULL = "mailbox_full"
+    QUOTA = "quota"
     MAILBOX_UNUSABLE = "mailbox_unusable"
     LEDGER = "ledger"
     IN_FLIGHT = "in_flight"
@@ -66,6 +67,7 @@ _REPLIES: dict[Cause, Reply] = {
     Cause.STORAGE: replies.LOCAL_ERROR,
     Cause.DISK_FULL: replies.NO_SPACE,
     Cause.MAILBOX_FULL: replies.MAILBOX_FULL,
+    Cause.QUOTA: replies.MAILBOX_FULL,
     Cause.MAILBOX_UNUSABLE: replies.MAILBOX_UNAVAILABLE,
     Cause.LEDGER: replies.LEDGER_UNAVAILABLE,
     Cause.IN_FLIGHT: replies.IN_FLIGHT,
@@ -76,6 +78,9 @@ _REPLIES: dict[Cause, Reply] = {
     Cause.TOO_LARGE: replies.TOO_LARGE,
     Cause.LOOP: replies.HOP_COUNT,
 }
+
+# What may be final or not, by setting.
+_FINAL: dict[Cause, Reply] = {Cause.QUOTA: replies.QUOTA_EXCEEDED}
 
 _CAUSES: tuple[tuple[type[StorageError], Cause], ...] = (
     (MailboxFull, Cause.MAILBOX_FULL),
@@ -105,4 +110,11 @@ def reply_for(outcome: Outcome, *, address: str, transaction_id: str) -> Reply:
         case Delivered():
             return replies.delivered(address, transaction_id)
         case Deferred() | Refused():
-            return _REPLIES[outcome.cause]
+            return reply_of_cause(outcome)
+
+
+def reply_of_cause(outcome: Deferred | Refused) -> Reply:
+    """The reply that says why nothing was delivered."""
+    if isinstance(outcome, Refused) and outcome.cause in _FINAL:
+        return _FINAL[outcome.cause]
+    return _REPLIES[outcome.cause]

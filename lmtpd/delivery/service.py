@@ -9,6 +9,7 @@ from lmtpd.delivery.headers import DateClock
 from lmtpd.delivery.housekeeping import Housekeeper
 from lmtpd.delivery.intent import Intents
 from lmtpd.delivery.plan import Filter
+from lmtpd.delivery.quota import Quotas
 from lmtpd.recipients.directory import Directory
 from lmtpd.report.reporter import Reporter
 from storage.history import History
@@ -37,6 +38,7 @@ class Service:
     maildirs: Maildirs
     ledger: Ledger
     intents: Intents | None  # None: retries are not recognised (duplicates = "off")
+    quotas: Quotas | None = None  # None: nobody can have one
     reporter: Reporter
     history: History
     housekeeper: Housekeeper
@@ -54,3 +56,5 @@ class Service:
         self.ledger.close()
         self.reporter.close()
         self.history.close()
+        if self.quotas is not None:
+            self.quotas.close()

@@ -9,6 +9,7 @@ from lmtpd.delivery.copy import Copy
 from lmtpd.delivery.headers import Trace
 from lmtpd.delivery.message import Message, bare_lf_count
 from lmtpd.delivery.plan import Filter
+from lmtpd.delivery.quota import Quotas
 from lmtpd.delivery.spool import MailboxSpool
 from lmtpd.protocol.events import Envelope
 from storage.errors import MailboxMissing, StorageError
@@ -16,17 +17,25 @@ from storage.folders import create_folder, folder_parts
 from storage.maildir import Maildir, MaildirPath
 from storage.maildirs import Maildirs
 from storage.names import with_sizes
+from storage.quota import Full
 
 
 class Stager:
     """Opens mailboxes and writes copies for one transaction. Raises StorageError: that copy's alone."""
 
-    __slots__ = ("_envelope", "_filter", "_maildirs", "_trace", "_trace_of")
+    __slots__ = ("_envelope", "_filter", "_maildirs", "_quotas", "_trace", "_trace_of")
 
     def __init__(
-        self, maildirs: Maildirs, filter_: Filter, *, envelope: Envelope, trace_of: Callable[[], Trace]
+        self,
+        maildirs: Maildirs,
+        filter_: Filter,
+        *,
+        quotas: Quotas | None,
+        envelope: Envelope,
+        trace_of: Callable[[], Trace],
     ) -> None:
         self._maildirs = maildirs
+        self._quotas = quotas
         self._filter = filter_
         self._envelope = envelope
         self._trace_of = trace_of
@@ -47,6 +56,8 @@ class Stager:
             copy.folder, hosted = plan.folder, False
             copy.maildir = self._open_folder(copy)
         fields = self.fields_of(copy)
+        if self._quotas is not None and not self._reserve(copy, len(fields) + message.octets):
+            return
         if hosted:
             copy.staged = spool.staged
         else:
@@ -55,6 +66,16 @@ class Stager:
         wire_octets = message.wire_octets + len(fields) + bare_lf_count(fields)
         copy.file = with_sizes(copy.staged.name, copy.staged.octets, wire_octets)
         copy.make_key(self._envelope.sender_path, message.digest)
+
+    def _reserve(self, copy: Copy, octets: int) -> bool:
+        """Make room in a mailbox that has a quota; False: there is none, and copy has its outcome."""
+        assert self._quotas is not None
+        try:
+            copy.reservation = self._quotas.reserve(copy.mailbox, copy.folder, octets)
+        except Full as full:
+            copy.outcome = self._quotas.when_full(copy.mailbox, full)
+            return False
+        return True
 
     def fields_of(self, copy: Copy) -> bytes:
         """The fields on top of copy, with the line ends that the body has."""

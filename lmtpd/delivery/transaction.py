@@ -13,6 +13,7 @@ from lmtpd.delivery.headers import Trace, original_recipient, protocol_name, sou
 from lmtpd.delivery.message import Incoming
 from lmtpd.delivery.outcomes import Cause, Deferred, Delivered, deferred_by, refused_by, reply_for
 from lmtpd.delivery.peer import Peer
+from lmtpd.delivery.reception import Answer, answer_rcpt
 from lmtpd.delivery.service import Commit, Service
 from lmtpd.delivery.spool import MailboxSpool
 from lmtpd.delivery.stage import Stager
@@ -20,7 +21,7 @@ from lmtpd.delivery.summary import Summary, Timing
 from lmtpd.protocol import replies
 from lmtpd.protocol.events import Envelope, RecipientOffered
 from lmtpd.protocol.replies import Reply
-from lmtpd.recipients.mailbox import Mailbox, Unavailable, Unknown
+from lmtpd.recipients.mailbox import Mailbox
 from storage.errors import StorageError
 from storage.maildir import MaildirPath
 
@@ -50,7 +51,9 @@ class Transaction:
         self._copies: list[Copy] = []
         self._known: dict[tuple[str, MaildirPath], Copy] = {}  # whose copy a repeated recipient shares
         self._issued: dict[bytes, int] = {}  # how often each path was named
-        self._stager = Stager(service.maildirs, service.filter, envelope=envelope, trace_of=self._trace)
+        self._stager = Stager(
+            service.maildirs, service.filter, quotas=service.quotas, envelope=envelope, trace_of=self._trace
+        )
         self._spool = MailboxSpool((), self._stager.fields_of)
         self._incoming = Incoming(binary=False, spool=self._spool)
         self._timing = Timing()
@@ -60,15 +63,13 @@ class Transaction:
 
     def offer(self, event: RecipientOffered) -> Reply:
         """Answer RCPT: resolve the address, and accept or refuse it."""
-        resolved = self._service.directory.find(event.address)
-        match resolved:
-            case Mailbox():
-                self._accept(resolved, event)
-                return replies.RECIPIENT_OK
-            case Unknown(reason):
-                return self._turn_away(event, replies.MAILBOX_UNKNOWN, cause="unknown", detail=reason)
-            case Unavailable(reason):
-                return self._turn_away(event, replies.LOOKUP_FAILED, cause="lookup", detail=reason)
+        service = self._service
+        size = self.envelope.size or 0
+        answer = answer_rcpt(service.directory, service.quotas, event.address, octets=size)
+        if answer.mailbox is None:
+            return self._turn_away(event, answer)
+        self._accept(answer.mailbox, event)
+        return answer.reply
 
     def open_body(self) -> Reply:
         """Answer DATA or the first BDAT: 354 if at least one recipient's Maildir can be used."""
@@ -249,10 +250,10 @@ class Transaction:
         self._copies.append(copy)
         self._known.setdefault(identity, copy)
 
-    def _turn_away(self, event: RecipientOffered, reply: Reply, *, cause: str, detail: str) -> Reply:
-        report = self._summary.of_refusal(event.path, reply, cause=cause, detail=detail)
+    def _turn_away(self, event: RecipientOffered, answer: Answer) -> Reply:
+        report = self._summary.of_refusal(event.path, answer.reply, cause=answer.cause, detail=answer.detail)
         self._service.reporter.recipient(report)
-        return reply
+        return answer.reply
 
     def _trace(self) -> Trace:
         envelope = self.envelope
@@ -287,6 +288,8 @@ def _sync(copy: Copy) -> None:
 def _publish(copy: Copy) -> None:
     assert copy.staged is not None
     copy.staged.publish(copy.file)
+    if copy.reservation is not None:
+        copy.reservation.keep()
 
 
 def _sync_directory(copy: Copy) -> None:

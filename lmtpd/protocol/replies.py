@@ -172,4 +172,5 @@ NO_SPACE = Reply(452, "4.3.1", ("Insufficient system storage",))
 # ---- ... or ever ------------------------------------------------------------------------------------------
 
 MAILBOX_UNKNOWN = Reply(550, "5.1.1", ("No such mailbox",))
+QUOTA_EXCEEDED = Reply(552, "5.2.2", ("Mailbox full",))
 HOP_COUNT = Reply(554, "5.4.6", ("Too many hops, this mail loops",))

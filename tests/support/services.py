@@ -1,13 +1,15 @@
 """A delivery service over real files, for tests of transactions; only the reporter is a fake."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 from lmtpd.delivery.housekeeping import Housekeeper
 from lmtpd.delivery.intent import Intents
 from lmtpd.delivery.peer import Peer
 from lmtpd.delivery.plan import Filter, Keep
+from lmtpd.delivery.quota import QuotaRules, Quotas
 from lmtpd.delivery.service import Commit, Service
 from lmtpd.delivery.transaction import Transaction, Verdict
 from lmtpd.protocol.addresses import Address, parse_path
@@ -25,6 +27,9 @@ from storage.maildir import Durability
 from storage.maildirs import Maildirs
 from storage.names import NameSource
 from storage.owners import Owner
+from storage.quota import QuotaFiles
+from storage.quota_limit import QuotaLimit
+from storage.quota_state import QuotaState
 
 BODY = b"Subject: x\r\nMessage-ID: <1@x>\r\n\r\nhello\r\n.\r\nbare\nand\rmore\0\xff\r\n"
 LARGE = b"Subject: large\r\n\r\n" + b"0123456789abcdef\r\n" * 60_000  # over a megabyte
@@ -80,6 +85,7 @@ def make_service(  # Long because every collaborator is made here
     recognise: bool = True,
     deliver_without_ledger: bool = False,
     ledger_path: Path | None = None,
+    quota: QuotaRules | None = None,
 ) -> Service:
     (tmp_path / "mail").mkdir(exist_ok=True)
     (tmp_path / "state").mkdir(exist_ok=True)
@@ -87,7 +93,8 @@ def make_service(  # Long because every collaborator is made here
     owner = Owner.of_this_process()
     ledger = Ledger(ledger_path or tmp_path / "state/ledger.db", owner, busy_timeout_s=0.1)
     history = History(tmp_path / "state/history.db")
-    maildirs = Maildirs(disk, NameSource("mx.example.org", owner.token), durable=Durability.FULL)
+    names = NameSource("mx.example.org", owner.token)
+    maildirs = Maildirs(disk, names, durable=Durability.FULL)
     rules = MaildirRules(
         template=f"{tmp_path}/mail/{{domain}}/{{user}}",
         create=create,
@@ -112,6 +119,26 @@ def make_service(  # Long because every collaborator is made here
         history=history,
         housekeeper=Housekeeper(ledger, history, history_days=30, reporter=reporter),
         token=owner.token,
+        quotas=Quotas(QuotaFiles(disk, names), quota, QuotaState(tmp_path / "state/quota.db"))
+        if quota
+        else None,
+    )
+
+
+def quota_rules(
+    default: str | None,
+    *,
+    patience_s: float | None = None,
+    ignored: frozenset[str] = frozenset(),
+    extras: Mapping[str, QuotaLimit] = MappingProxyType({}),
+) -> QuotaRules:
+    """As of a `[quota]` section; default None: what each mailbox's file says."""
+    return QuotaRules(
+        default=None if default is None else QuotaLimit.parse(default),
+        patience_s=patience_s,
+        counts_trashed=True,
+        ignored=ignored,
+        extras=extras,
     )
 
 

@@ -3,10 +3,12 @@
 import json
 import os
 import pwd
+import time
 
 import pytest
 
 from lmtpd.__main__ import main
+from storage.quota_state import QuotaState
 
 
 @pytest.fixture
@@ -27,6 +29,79 @@ def test_known_address(mail, capsys):
     assert "folder                   the inbox\n" in output
     assert f"owner                    {pwd.getpwuid(os.geteuid()).pw_name}\n" in output
     assert output.endswith("reply                    250 2.1.5 Recipient OK\n")
+
+
+def put(mail, octets):
+    (mail / "example.org/bob/cur").mkdir()
+    (mail / f"example.org/bob/cur/1.M1P1.host,S={octets}:2,").write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    "size, full, code, reply",
+    [
+        ("100", "defer", os.EX_OK, "250 2.1.5 Recipient OK"),
+        ("101", "defer", os.EX_TEMPFAIL, "452 4.2.2 Mailbox full"),
+        ("101", "defer 3d", os.EX_TEMPFAIL, "452 4.2.2 Mailbox full"),
+        ("101", "reject", os.EX_UNAVAILABLE, "552 5.2.2 Mailbox full"),
+    ],
+)
+def test_quota_and_use_are_shown_and_nothing_is_changed(mail, capsys, size, full, code, reply):
+    put(mail, 900)
+    before = sorted(mail.rglob("*"))
+
+    settings = [
+        "--set",
+        "quota.default=1000,5M",
+        "--set",
+        f"quota.full={full}",
+        "--state",
+        str(mail / "state"),
+    ]
+    assert explain(mail, "bob@example.org", "--size", size, *settings) == code
+
+    output = capsys.readouterr().out
+    assert "quota                    1000,5M (quota.default)\n" in output
+    assert "used                     900 octets, 1 messages, 90%\n" in output
+    assert output.endswith(f"reply                    {reply}\n")
+    assert sorted(mail.rglob("*")) == before
+
+
+def test_a_quota_may_come_from_the_mailbox(mail, capsys):
+    put(mail, 900)
+    (mail / "example.org/bob/maildirsize").write_text("1000S\n300 3\n")
+
+    assert explain(mail, "bob@example.org", "--set", "quota.default=maildirsize") == os.EX_OK
+
+    output = capsys.readouterr().out
+    assert "quota                    1000 (from its maildirsize)\n" in output
+    assert "used                     300 octets, 3 messages, 30%\n" in output
+
+
+def test_how_long_a_mailbox_has_been_full_is_shown(mail, capsys):
+    put(mail, 900)
+    (mail / "state").mkdir()
+    state = QuotaState(mail / "state/quota.db")
+    state.is_full(f"{mail}/example.org/bob", time.time() - 4 * 86_400)
+    state.close()
+    settings = ["--set", "quota.default=500", "--set", "quota.full=defer 3d", "--state", str(mail / "state")]
+
+    assert explain(mail, "bob@example.org", *settings) == os.EX_UNAVAILABLE
+
+    assert "full for                 4.0 days\n" in capsys.readouterr().out
+
+
+def test_a_quota_that_cannot_be_told_is_said_to_be_so(mail, capsys):
+    (mail / "example.org/bob/maildirsize").mkdir()
+
+    explain(mail, "bob@example.org", "--set", "quota.default=500")
+
+    assert "quota                    cannot be told: " in capsys.readouterr().out
+
+
+def test_without_a_quota_the_file_systems_counts(mail, capsys):
+    explain(mail, "bob@example.org")
+
+    assert "quota                    none but the file system's\n" in capsys.readouterr().out
 
 
 def test_address_with_detail(mail, capsys):

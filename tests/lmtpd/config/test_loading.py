@@ -58,8 +58,10 @@ durability = "data"
 duplicates = "off"
 deadline_s = 100
 [quota]
-default = "0"
-full = "defer"
+default = "2G,100000M"
+full = "defer 3d"
+folders = ["Trash:+100M", "Spam:ignore"]
+deleted = "free"
 [ledger]
 url = "sqlite:///var/lib/lmtpd/other.db"
 on_failure = "deliver"

@@ -47,6 +47,8 @@ def test_defaults_are_those_of_the_contract():
         "delivery.deadline_s": 240,
         "quota.default": "0",
         "quota.full": "defer",
+        "quota.folders": [],
+        "quota.deleted": "counted",
         "ledger.url": "sqlite:///var/lib/lmtpd/ledger.db",
         "ledger.on_failure": "defer",
         "ledger.history_days": 30,

@@ -1,0 +1,146 @@
+"""Quotas as delivery sees them: which limit a mailbox has, whether a message fits, and what a full one means.
+
+The rule: a mailbox without a quota costs no call. What storage cannot tell is temporary.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from lmtpd.delivery.outcomes import Cause, Deferred, Refused, deferred_by
+from lmtpd.recipients.mailbox import Mailbox
+from storage.errors import MailboxMissing, StorageError
+from storage.quota import Full, QuotaBox, QuotaFiles, Reservation, Standing
+from storage.quota_count import Counting
+from storage.quota_limit import UNLIMITED, QuotaLimit, Usage
+from storage.quota_state import QuotaState, QuotaStateError, Remembered
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuotaRules:
+    """The `[quota]` section as delivery needs it."""
+
+    default: QuotaLimit | None  # of users without one of their own; None: what their `maildirsize` says
+    patience_s: float | None  # how long a mailbox may be full before it refuses; None: for ever
+    counts_trashed: bool
+    ignored: frozenset[str]  # folders that do not count
+    extras: Mapping[str, QuotaLimit]  # folders that may hold more
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How a mailbox stands, for people."""
+
+    standing: Standing
+    remembered: Remembered
+    refusal: Deferred | Refused | None  # what RCPT would be answered; None: accepted
+
+
+class Quotas:
+    """One per worker; safe for all its threads."""
+
+    def __init__(
+        self,
+        files: QuotaFiles,
+        rules: QuotaRules,
+        state: QuotaState,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.files = files
+        self.state = state
+        self._rules = rules
+        self._clock = clock
+        self._full: set[str] = set()  # mailboxes that this process has found full; a hint, no more
+
+    def box_of(self, mailbox: Mailbox, folder: str | None = None) -> QuotaBox | None:
+        """Return what a copy for this folder has to fit into; None: there is no quota for it."""
+        rules = self._rules
+        limit = mailbox.quota if mailbox.quota is not None else rules.default
+        if (limit is not None and not limit) or folder in rules.ignored:
+            return None
+        return QuotaBox(mailbox.maildir, Counting(mailbox.layout, rules.ignored, rules.counts_trashed), limit)
+
+    def extra_of(self, folder: str | None) -> QuotaLimit:
+        """Return what a folder may hold beyond the limit."""
+        return self._rules.extras.get(folder, UNLIMITED) if folder is not None else UNLIMITED
+
+    def refusal(self, mailbox: Mailbox, octets: int) -> Deferred | Refused | None:
+        """Tell what RCPT is to be answered for a message of this size (0: not known); None: it fits."""
+        box = self.box_of(mailbox, mailbox.folder)
+        if box is None:
+            return None
+        adding = Usage(octets, 1)
+        extra = self.extra_of(mailbox.folder)
+        try:
+            standing = self.files.standing(box, adding=adding, extra=extra)
+        except MailboxMissing:
+            standing = Standing(box.limit or UNLIMITED, Usage(0, 0))  # it is made with the delivery
+        except StorageError as exc:
+            return deferred_by(exc)
+        if standing.limit.allows(standing.usage + adding):
+            return None
+        return self.when_full(mailbox, Full(standing))
+
+    def reserve(self, mailbox: Mailbox, folder: str | None, octets: int) -> Reservation | None:
+        """Make room for a copy; None: there is no quota. Raise StorageError, Full where it does not fit."""
+        box = self.box_of(mailbox, folder)
+        if box is None:
+            return None
+        reservation = self.files.reserve(box, Usage(octets, 1), extra=self.extra_of(folder))
+        if self._full and mailbox.maildir.path in self._full:
+            self._full.discard(mailbox.maildir.path)
+            with suppress(QuotaStateError):  # the mailbox counts as full a little longer
+                self.state.has_room(mailbox.maildir.path)
+        return reservation
+
+    def when_full(self, mailbox: Mailbox, full: Full) -> Deferred | Refused:
+        """Tell what a full mailbox means for a message: by setting, and by how long it has been full."""
+        patience_s = self._rules.patience_s
+        if patience_s is None or not full.standing.is_certain:
+            return Deferred(Cause.QUOTA, str(full))
+        if patience_s == 0:
+            return _by_patience(full, 0.0, 0.0)
+        path = mailbox.maildir.path
+        now = self._clock()
+        try:
+            since = self.state.is_full(path, now)
+        except QuotaStateError as exc:
+            return Deferred(Cause.QUOTA, f"{full}; since when cannot be told: {exc}")
+        self._full.add(path)
+        return _by_patience(full, now - since, patience_s)
+
+    def look(self, mailbox: Mailbox, octets: int) -> View | None:
+        """Tell how a mailbox stands and what RCPT would be answered, changing nothing; None: no quota.
+
+        Raise StorageError, QuotaStateError.
+        """
+        box = self.box_of(mailbox, mailbox.folder)
+        if box is None:
+            return None
+        adding, extra = Usage(octets, 1), self.extra_of(mailbox.folder)
+        try:
+            standing = self.files.look(box, adding=adding, extra=extra)
+        except MailboxMissing:
+            standing = Standing(box.limit or UNLIMITED, Usage(0, 0))
+        if not standing.limit:
+            return None
+        remembered = self.state.look().get(mailbox.maildir.path, Remembered())
+        if standing.limit.allows(standing.usage + adding):
+            return View(standing, remembered, None)
+        full, patience_s = Full(standing), self._rules.patience_s
+        if patience_s is None:
+            return View(standing, remembered, Deferred(Cause.QUOTA, str(full)))
+        now = self._clock()
+        age_s = now - (remembered.full_since if remembered.full_since is not None else now)
+        return View(standing, remembered, _by_patience(full, age_s, patience_s))
+
+    def close(self) -> None:
+        """Let go of the state."""
+        self.state.close()
+
+
+def _by_patience(full: Full, age_s: float, patience_s: float) -> Deferred | Refused:
+    detail = f"{full}, full for {age_s / 86_400:.1f} days" if patience_s else str(full)
+    return Refused(Cause.QUOTA, detail) if age_s >= patience_s else Deferred(Cause.QUOTA, detail)

@@ -1,0 +1,42 @@
+"""What RCPT is answered, for LMTP and for whoever else asks the same: one answer for all.
+
+A mailbox that there is not, or that is full, is best refused by Postfix itself, before it takes the mail.
+"""
+
+from dataclasses import dataclass
+
+from lmtpd.delivery.outcomes import Deferred, Refused, reply_of_cause
+from lmtpd.delivery.quota import Quotas
+from lmtpd.protocol import replies
+from lmtpd.protocol.addresses import Address
+from lmtpd.protocol.replies import Reply
+from lmtpd.recipients.directory import Directory
+from lmtpd.recipients.mailbox import Mailbox, Unavailable, Unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer to RCPT, and why."""
+
+    mailbox: Mailbox | None  # None: not accepted
+    reply: Reply
+    cause: str = ""
+    detail: str = ""
+
+
+def answer_rcpt(directory: Directory, quotas: Quotas | None, address: Address, *, octets: int) -> Answer:
+    """Resolve address, and see whether a message of this size (0: not known) fits."""
+    match directory.find(address):
+        case Mailbox() as mailbox:
+            refusal = None if quotas is None else quotas.refusal(mailbox, octets)
+            if refusal is None:
+                return Answer(mailbox, replies.RECIPIENT_OK)
+            return _refused(refusal)
+        case Unknown(reason):
+            return Answer(None, replies.MAILBOX_UNKNOWN, "unknown", reason)
+        case Unavailable(reason):
+            return Answer(None, replies.LOOKUP_FAILED, "lookup", reason)
+
+
+def _refused(refusal: Deferred | Refused) -> Answer:
+    return Answer(None, reply_of_cause(refusal), refusal.cause.value, refusal.detail)

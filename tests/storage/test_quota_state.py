@@ -1,0 +1,116 @@
+import sqlite3
+from multiprocessing import get_context
+
+import pytest
+
+from storage.quota_state import Notice, QuotaState, QuotaStateError, Remembered
+
+NOTICE = Notice(0, "/m", "a@example.org", 80, 5.0, 800, 8, "1000")
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "quota.db"
+
+
+def test_a_mailbox_is_full_since_it_was_first_found_so_over_restarts(path):
+    first = QuotaState(path)
+    assert first.is_full("/m", 10.0) == 10.0
+    first.close()
+
+    assert QuotaState(path).is_full("/m", 20.0) == 10.0
+
+
+def test_room_ends_it_and_leaves_nothing_behind(path):
+    state = QuotaState(path)
+    state.is_full("/m", 10.0)
+
+    state.has_room("/m")
+
+    assert state.all() == {}
+    assert state.is_full("/m", 20.0) == 20.0
+
+
+def test_a_level_is_changed_by_one_of_those_who_see_it(path):
+    states = [QuotaState(path) for _ in range(3)]
+
+    changed = [state.change_level("/m", 0, NOTICE, level=80) for state in states]
+
+    assert changed == [True, False, False]
+    assert states[2].all() == {"/m": Remembered(None, 80)}
+    (notice,) = states[1].notices()
+    assert notice == Notice(notice.id, "/m", "a@example.org", 80, 5.0, 800, 8, "1000")
+
+
+def test_room_and_level_are_remembered_apart(path):
+    state = QuotaState(path)
+    state.is_full("/m", 10.0)
+    state.change_level("/m", 0, None, level=95)
+
+    state.has_room("/m")
+    assert state.all() == {"/m": Remembered(None, 95)}
+    state.change_level("/m", 95, None, level=0)
+
+    assert state.all() == {}
+
+
+def test_a_notice_stays_until_it_was_told(path):
+    state = QuotaState(path)
+    state.change_level("/m", 0, NOTICE, level=80)
+    state.change_level("/m", 80, NOTICE, level=95)
+    first, second = QuotaState(path).notices()
+
+    state.told(first)
+
+    assert state.notices() == [second]
+    assert (first.level, second.level) == (80, 95)
+
+
+def _change(path, queue):
+    queue.put(QuotaState(path).change_level("/m", 0, NOTICE, level=80))
+
+
+def test_of_several_processes_one_changes_it(path):
+    context = get_context("fork")
+    queue = context.Queue()
+    processes = [context.Process(target=_change, args=(path, queue)) for _ in range(4)]
+    for process in processes:
+        process.start()
+
+    answers = [queue.get(timeout=30) for _ in processes]
+
+    for process in processes:
+        process.join(30)
+    assert sorted(answers) == [False, False, False, True]
+
+
+def test_nothing_is_made_by_looking(path):
+    assert QuotaState(path).look() == {}
+    assert not path.exists()
+
+
+def test_a_damaged_file_is_told_with_what_to_do(path):
+    path.write_bytes(b"no database at all, but long enough to be read as one" * 100)
+
+    with pytest.raises(QuotaStateError, match="set it aside: mkdir"):
+        QuotaState(path).all()
+
+
+def test_a_file_that_cannot_be_opened_is_told(path):
+    path.mkdir()
+
+    with pytest.raises(QuotaStateError):
+        QuotaState(path).is_full("/m", 1.0)
+
+
+def test_after_an_error_it_goes_on(path):
+    state = QuotaState(path)
+    state.is_full("/m", 1.0)
+    with sqlite3.connect(path) as foreign:
+        foreign.execute("ALTER TABLE mailbox RENAME TO hidden")
+    with pytest.raises(QuotaStateError):
+        state.all()
+    with sqlite3.connect(path) as foreign:
+        foreign.execute("ALTER TABLE hidden RENAME TO mailbox")
+
+    assert state.all() == {"/m": Remembered(1.0, 0)}
