@@ -26,12 +26,30 @@ def acting_as(uid: int, gid: int) -> Iterator[None]:
         yield
         return
     groups, own_gid = os.getgroups(), os.getegid()
-    os.setgroups([gid])
     try:
-        os.setresgid(_KEEP, gid, _KEEP)
-        os.setresuid(_KEEP, uid, _KEEP)
+        _become(uid, gid, [gid])
         yield
     finally:
-        os.setresuid(_KEEP, 0, _KEEP)
-        os.setresgid(_KEEP, own_gid, _KEEP)
-        os.setgroups(groups)
+        _become(0, own_gid, groups)
+
+
+@contextmanager
+def as_started() -> Iterator[None]:
+    """Have back, inside acting_as, what the process had: for the call that only root can make. OSError."""
+    uid, gid, groups = os.geteuid(), os.getegid(), os.getgroups()
+    if uid == os.getuid():
+        yield
+        return
+    try:
+        _become(os.getuid(), os.getgid(), groups)
+        yield
+    finally:
+        _become(uid, gid, groups)
+
+
+def _become(uid: int, gid: int, groups: list[int]) -> None:
+    # Only root may change groups: so first root, if the way leads there or from there.
+    os.setresuid(_KEEP, os.getuid(), _KEEP)
+    os.setgroups(groups)
+    os.setresgid(_KEEP, gid, _KEEP)
+    os.setresuid(_KEEP, uid, _KEEP)

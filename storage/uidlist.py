@@ -114,7 +114,10 @@ def _renamed(line: bytes, changes: Mapping[str, str]) -> bytes:
     kept = [each for each in entry["extensions"].split() if each[:1] not in (b"S", b"W")]
     if not any(each.startswith(b"G") for each in kept):
         kept.append(b"G" + old)
-    return b" ".join([entry["uid"], *kept, b":" + new.encode("utf-8", "surrogateescape")])
+    name = new.encode("utf-8", "surrogateescape")
+    if b"G" + name in kept:  # its first name again
+        kept.remove(b"G" + name)
+    return b" ".join([entry["uid"], *kept, b":" + name])
 
 
 def _replace(folder: Directory, content: bytes) -> None:
