@@ -3,7 +3,7 @@
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from scripts.shell.work import Run, as_json, dry_run, takes_run
 from storage.check_contents import check_contents
 from storage.check_folders import check_folder, check_twins
 from storage.check_ledger import check_ledger
+from storage.check_quota import check_quota
 from storage.check_uidlist import check_uidlist
 from storage.checking import Expected, check_messages
 from storage.directory import Directory
@@ -53,6 +54,7 @@ class _Check:
         try:
             for folder in found:
                 yield from self._folder(target, maildir, folder, expected, log)
+            yield from self._weigh(maildir, check_quota(maildir, target.layout), log)
         finally:
             log.close()
 
@@ -60,8 +62,12 @@ class _Check:
         self, target: Target, maildir: Directory, folder: Folder, expected: Expected, log: UndoLog
     ) -> Iterator[Item]:
         directory = enter_folder(maildir, folder)
+        yield from self._weigh(directory, self._look(directory, folder, target, expected), log)
+
+    def _weigh(self, directory: Directory, found: Iterable[Finding | Looked], log: UndoLog) -> Iterator[Item]:
+        """Tell of findings, or mend them, and tell of that."""
         to_mend: list[Finding] = []
-        for item in self._look(directory, folder, target, expected):
+        for item in found:
             if isinstance(item, Looked):
                 yield Progressed(item.messages)
             elif item.fix is None or not self.mend:
@@ -84,7 +90,9 @@ class _Check:
         yield from check_folder(directory, folder, target.layout, expected)
         for part in PARTS:
             try:
-                yield from check_messages(directory, folder, part, expected, kept=kept, seen=seen)
+                messages = check_messages(directory, folder, part, expected, kept=kept, seen=seen)
+                # Those that are read are counted when they are.
+                yield from (each for each in messages if not (self.contents and isinstance(each, Looked)))
             except NotADirectoryError:
                 pass  # check_folder has said so
         if self.contents:
@@ -146,26 +154,36 @@ def maildir_check(
     if undo:
         tally = run.go(lambda _, maildir: _undo(maildir, dry_run=dry_run), printer.fact)
         return tally.code
-    counts: Counter[str] = Counter()
-
-    def tell(fact: Fact) -> None:
-        is_done = fact.get("repair") == "done"
-        counts["repaired" if is_done else str(fact["weight"])] += 1
-        if not faults or fact["weight"] == Weight.FAULT.value:
-            printer.fact(fact)
-
+    job = _Check(_records(run), contents, repair, dry_run, os.geteuid() == 0)
+    tell = _Teller(printer, faults_only=faults)
     targets = run.targets()
     for fact in _twin_users(targets):
         tell(fact)
-    job = _Check(_records(run), contents, repair, dry_run, os.geteuid() == 0)
     tally = run.go(job.check, tell, targets=targets)
     if not as_json:
-        click.echo(
-            f"{counted(tally.messages, 'message')} in {counted(tally.maildirs, 'Maildir')}: "
-            f"{counted(counts['fault'], 'fault')}, {counted(counts['note'], 'note')}, "
-            f"{counts['repaired']:,} repaired"
-        )
-    return tally.code or (EX_FOUND if counts["fault"] else os.EX_OK)
+        found = f"{counted(tally.messages, 'message')} in {counted(tally.maildirs, 'Maildir')}"
+        click.echo(f"{found}: {tell.summary()}")
+    return tally.code or (EX_FOUND if tell.counts["fault"] else os.EX_OK)
+
+
+class _Teller:
+    """Prints findings and counts them."""
+
+    def __init__(self, printer: Printer, *, faults_only: bool) -> None:
+        self.counts: Counter[str] = Counter()
+        self._printer = printer
+        self._faults_only = faults_only
+
+    def __call__(self, fact: Fact) -> None:
+        is_done = fact.get("repair") == "done"
+        self.counts["repaired" if is_done else str(fact["weight"])] += 1
+        if not self._faults_only or fact["weight"] == Weight.FAULT.value:
+            self._printer.fact(fact)
+
+    def summary(self) -> str:
+        counts = self.counts
+        mended = f"{counts['repaired']:,} repaired"
+        return f"{counted(counts['fault'], 'fault')}, {counted(counts['note'], 'note')}, {mended}"
 
 
 def _twin_users(targets: Sequence[Target]) -> Iterator[Fact]:

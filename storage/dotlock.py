@@ -30,13 +30,13 @@ def dotlock(
     folder: Directory,
     name: str,
     *,
-    wait_s: float = WAIT_S,
+    wait_s: float | None = None,
     clock: Callable[[], float] = time.time,
     pause: Callable[[float], None] = time.sleep,
 ) -> Iterator[None]:
-    """Hold NAME.lock while the `with` block lasts. Locked: not within wait_s; OSError."""
+    """Hold NAME.lock while the `with` block lasts. Locked: not within wait_s, by default WAIT_S; OSError."""
     lock = name + ".lock"
-    deadline = clock() + wait_s
+    deadline = clock() + (WAIT_S if wait_s is None else wait_s)
     while (fd := _take(folder, lock)) is None:
         _break_stale(folder, lock, now=clock())
         if clock() >= deadline:

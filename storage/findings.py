@@ -55,6 +55,7 @@ class MakeFile:
     """Make a small file that is missing, or write another content over it."""
 
     content: bytes
+    instead_of: bytes | None = None  # what must still be there; None: no file
 
 
 @dataclass(frozen=True, slots=True)

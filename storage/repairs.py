@@ -93,9 +93,7 @@ def _plan(folder: Directory, finding: Finding) -> Step:
     place, fix = finding.place, finding.fix
     match fix:
         case Rename(part, name):
-            with containing(folder, place.part) as directory:
-                directory.disk.status(place.name, dir_fd=directory.fd)
-            return Step("rename", place, part, name)
+            return _plan_rename(folder, place, part, name)
         case SetMode(mode):
             before = S_IMODE(status_of(folder, place).st_mode)
             if before == mode:
@@ -106,12 +104,23 @@ def _plan(folder: Directory, finding: Finding) -> Step:
             return Step("owner", place, before=(status.st_uid, status.st_gid))
         case MakeDirectory():
             return Step("directory", place)
-        case MakeFile():
-            return Step("file", place, content=content_of(folder, place))
+        case MakeFile(_, instead_of):
+            content = content_of(folder, place)
+            if content != instead_of:
+                raise NotMended("it has changed meanwhile")
+            return Step("file", place, content=content)
         case RemoveFile():
             return Step("remove", place, content=content_of(folder, place))
         case None:
             raise AssertionError("nothing to mend")
+
+
+def _plan_rename(folder: Directory, place: Place, part: str, name: str) -> Step:
+    status_of(folder, place)
+    # Asked now, since its UID is entered under the new name before it has it.
+    if is_there(folder, part, name):
+        raise NotMended("a file of this name is there")
+    return Step("rename", place, part, name)
 
 
 def _tried(folder: Directory, finding: Finding, step: Step) -> str:
@@ -206,6 +215,16 @@ def content_of(folder: Directory, place: Place) -> bytes | None:
     if len(content) > SMALL_OCTETS:
         raise NotMended(f"{place.name} has more than {SMALL_OCTETS} octets")
     return content
+
+
+def is_there(folder: Directory, part: str, name: str) -> bool:
+    """Tell whether there is anything of this name. OSError."""
+    try:
+        with containing(folder, part) as directory:
+            directory.disk.status(name, dir_fd=directory.fd)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def status_of(folder: Directory, place: Place) -> os.stat_result:

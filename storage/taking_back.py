@@ -15,7 +15,7 @@ from storage.directory import Directory
 from storage.errors import StorageError, from_oserror
 from storage.listing import PARTS, entries
 from storage.names import base_of
-from storage.repairs import NotMended, containing, give, move, set_mode, status_of, write_file
+from storage.repairs import NotMended, containing, give, is_there, move, set_mode, status_of, write_file
 from storage.rights import as_started
 from storage.undo import Step, steps
 
@@ -96,10 +96,10 @@ def _back(folder: Directory, step: Step, uid: int) -> None:
 
 def _rename_back(folder: Directory, step: Step) -> None:
     place = step.place
-    if _is_there(folder, step.part, step.name):
+    if is_there(folder, step.part, step.name):
         move(folder, step.part, step.name, place.part, place.name)
         return None
-    if _is_there(folder, place.part, place.name):
+    if is_there(folder, place.part, place.name):
         return None  # the run died before it was renamed
     base = base_of(step.name)
     for part in PARTS:
@@ -116,15 +116,6 @@ def _restore(folder: Directory, step: Step) -> None:
         return
     with suppress(FileNotFoundError), containing(folder, step.place.part) as directory:
         directory.disk.unlink(step.place.name, dir_fd=directory.fd)
-
-
-def _is_there(folder: Directory, part: str, name: str) -> bool:
-    try:
-        with containing(folder, part) as directory:
-            directory.disk.status(name, dir_fd=directory.fd)
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def _entered(maildir: Directory, parts: tuple[str, ...]) -> Directory:

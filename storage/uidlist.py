@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from storage.directory import Directory
-from storage.dotlock import WAIT_S, dotlock
+from storage.dotlock import dotlock
 from storage.errors import StorageError
 
 NAME = "dovecot-uidlist"
@@ -52,7 +52,7 @@ def exists(folder: Directory) -> bool:
 
 
 @contextmanager
-def locked(folder: Directory, *, wait_s: float = WAIT_S) -> Iterator[None]:
+def locked(folder: Directory, *, wait_s: float | None = None) -> Iterator[None]:
     """Keep Dovecot from giving UIDs in this folder, if it does so at all. Locked, OSError."""
     if not exists(folder):
         yield
