@@ -20,6 +20,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run_command(command: click.Command, name: str, arguments: Sequence[str] | None) -> int:
     """Run any command as `main` runs lmtpd's: the admin scripts end in the same ways."""
     _fill_standard_streams()
+    if _runs_set_id():
+        click.echo(
+            f"{name}: refuses to run set-uid or set-gid, with rights that its caller has not", err=True
+        )
+        return os.EX_NOPERM
     try:
         code = command.main(
             args=None if arguments is None else list(arguments), prog_name=name, standalone_mode=False
@@ -43,6 +48,11 @@ def run_command(command: click.Command, name: str, arguments: Sequence[str] | No
             raise
         click.echo(f"{name}: bug: {type(exc).__name__}: {exc} (set LMTPD_TRACEBACK=1 to see where)", err=True)
         return os.EX_SOFTWARE
+
+
+def _runs_set_id() -> bool:
+    """Tell whether files that the caller names would be opened with somebody else's rights."""
+    return os.getuid() != os.geteuid() or os.getgid() != os.getegid()
 
 
 def _fill_standard_streams() -> None:

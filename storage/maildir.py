@@ -112,6 +112,10 @@ class Maildir:
             )
         raise NameTaken(f"{NAME_TRIES} new names in a row are taken in {self.path}")
 
+    def another_name(self) -> str:
+        """Return a name that was never given before, without sizes."""
+        return self._names.next()
+
     def holds(self, name: str) -> bool:
         """Tell whether a message of this final name is in new/, or in cur/ with any flags."""
         disk, new = self._new.disk, self._new

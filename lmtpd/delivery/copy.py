@@ -50,6 +50,11 @@ class Copy:
         assert self.staged is not None
         return Record(self.key, self.maildir.path, self.staged.name, self.file)
 
+    def choose_another_name(self) -> None:
+        """Give the file another name to be published under; its sizes stay in it."""
+        assert self.maildir is not None
+        self.file = self.maildir.another_name() + self.file[self.file.index(",") :]
+
     def discard(self) -> None:
         """Remove what is staged and not published; best effort, never raises."""
         if self.reservation is not None:

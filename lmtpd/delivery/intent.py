@@ -51,6 +51,20 @@ class Intents:
                 Cause.IN_FLIGHT, "the same message is being delivered by another connection"
             )
 
+    def amend(self, copy: Copy) -> bool:
+        """Let the record of copy, if it has one, name its new file, durably; False: copy has an outcome.
+
+        The old record is then of no use, and goes as soon as the ledger can be written.
+        """
+        if copy.recorded:
+            try:
+                self._ledger.amend([copy.record()])
+            except LedgerError as exc:
+                copy.recorded = False
+                self._ledger.withdraw([copy.key])
+                copy.outcome = Deferred(Cause.LEDGER, str(exc))
+        return copy.outcome is None
+
     def _intend(self, copies: Sequence[Copy]) -> list[Copy]:
         """Record what can be recorded; return the copies whose key is in flight elsewhere."""
         waiting = []

@@ -6,6 +6,7 @@ abort at the barrier, which nothing has been published before, is everybody's.
 
 from collections.abc import Callable, Iterator
 from enum import Enum
+from functools import partial
 from typing import Protocol
 
 from lmtpd.delivery.copy import Copy
@@ -13,6 +14,7 @@ from lmtpd.delivery.headers import Trace, original_recipient, protocol_name, sou
 from lmtpd.delivery.message import Incoming
 from lmtpd.delivery.outcomes import Cause, Deferred, Delivered, deferred_by, refused_by, reply_for
 from lmtpd.delivery.peer import Peer
+from lmtpd.delivery.publish import publish
 from lmtpd.delivery.reception import Answer, answer_rcpt
 from lmtpd.delivery.service import Commit, Service
 from lmtpd.delivery.spool import MailboxSpool
@@ -185,7 +187,7 @@ class Transaction:
             self._abandon(staged, abort)
             return
         for copy in staged:
-            self._guard(copy, _publish)
+            self._guard(copy, partial(publish, intents=self._service.intents))
         self._timing.published()
 
     def _barrier(self, client: Client | None) -> Deferred | None:
@@ -283,13 +285,6 @@ class Transaction:
 def _sync(copy: Copy) -> None:
     assert copy.staged is not None
     copy.staged.sync()
-
-
-def _publish(copy: Copy) -> None:
-    assert copy.staged is not None
-    copy.staged.publish(copy.file)
-    if copy.reservation is not None:
-        copy.reservation.keep()
 
 
 def _sync_directory(copy: Copy) -> None:

@@ -45,9 +45,18 @@ def _mirror(path: Path, outside: Path) -> None:
     path.symlink_to(outside)
 
 
+def _hard_linked_link(path: Path, outside: Path) -> None:
+    """Postfix CVE-2008-2936: a link of somebody else's, by another name."""
+    theirs = outside.parent / f"theirs-{path.parent.name}-{path.name}"
+    theirs.symlink_to(outside)
+    os.link(theirs, path, follow_symlinks=False)
+    theirs.unlink()
+
+
 THINGS: dict[str, Callable[[Path, Path], object]] = {
     "link": _mirror,
     "relative link": lambda path, outside: path.symlink_to(os.path.relpath(outside, path.parent)),
+    "hard link to a link": _hard_linked_link,
     "dangling link": lambda path, outside: path.symlink_to(outside / "made-by-nobody"),
     "loop": lambda path, outside: path.symlink_to(path.name),
     "fifo": lambda path, outside: os.mkfifo(path),
