@@ -143,6 +143,10 @@ class Disk:
                 raise exc
         _link_and_unlink(name, new_name, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
+    def link(self, name: str, new_name: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+        """Give a file one more name, which must be free (EEXIST), on the same file system (EXDEV)."""
+        os.link(name, new_name, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd, follow_symlinks=False)
+
     def replace(self, name: str, new_name: str, *, dir_fd: int, src_dir_fd: int | None = None) -> None:
         """Move a file over another one, of the same directory unless told otherwise. Never for messages."""
         src_dir_fd = dir_fd if src_dir_fd is None else src_dir_fd

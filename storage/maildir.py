@@ -6,6 +6,7 @@ Opened by `maildirs.Maildirs`, which knows how. Format: cr.yp.to/proto/maildir.h
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from stat import S_ISGID
 
 from storage.directory import Directory
 from storage.errors import MailboxMissing, MailboxUnusable, NameTaken, StorageError, from_oserror
@@ -46,7 +47,7 @@ class Maildir:
     """An open Maildir. Any thread may call any method; handles are closed when nobody refers to it."""
 
     __slots__ = ("_directory_sync", "_failed", "_names", "_new", "_new_path", "_sync_file", "_tmp",
-                 "identity", "marked", "where")  # fmt: skip
+                 "identity", "kin", "marked", "where")  # fmt: skip
 
     def __init__(
         self,
@@ -74,6 +75,8 @@ class Maildir:
         self._new_path = where.path + "/new"
         status = new.disk.status_of(new.fd)
         self.identity = (status.st_dev, status.st_ino)
+        # Files in Maildirs of the same kin lie on one file system and get the same owner and group.
+        self.kin = (status.st_dev, status.st_uid, status.st_gid, status.st_mode & S_ISGID)
 
     @property
     def path(self) -> str:
@@ -115,6 +118,29 @@ class Maildir:
     def another_name(self) -> str:
         """Return a name that was never given before, without sizes."""
         return self._names.next()
+
+    def stage_link(self, original: Staged) -> Staged | None:
+        """Stage a message that is written in another Maildir without writing it again: one file, two names.
+
+        None: that cannot be (another file system, too many names, whatever the system says), and nothing
+        is lost by writing it again. The original is synced first; each is published and discarded by itself.
+        """
+        tmp = self._tmp
+        try:
+            name = self._names.next()
+            original.link_into(tmp, name)
+        except OSError:
+            return None
+        return Staged(
+            tmp.disk,
+            name,
+            -1,
+            tmp=tmp,
+            new=self._new,
+            sync_file=self._sync_file,
+            error=self._error,
+            original=original,
+        )
 
     def holds(self, name: str) -> bool:
         """Tell whether a message of this final name is in new/, or in cur/ with any flags."""

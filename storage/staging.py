@@ -17,9 +17,13 @@ from storage.directory import Directory
 from storage.disk import Disk
 from storage.errors import StorageError
 
+# Of ext4, XFS and btrfs unless made otherwise. Where blocks are larger, less is shared.
+BLOCK_OCTETS = 4096
+
 
 class _State(Enum):
     OPEN = "open"
+    LINKED = "linked"
     FAILED = "failed"
     SYNCED = "synced"
     PUBLISHED = "published"
@@ -29,7 +33,8 @@ class _State(Enum):
 class Staged:
     """A message in tmp/. Leaving the context without publish() discards it. Confined to one thread."""
 
-    __slots__ = ("_disk", "_error", "_new", "_state", "_sync_file", "_tmp", "fd", "name", "octets")
+    __slots__ = ("_disk", "_error", "_failure", "_is_synced", "_new", "_original", "_state", "_sync_file",
+                 "_tmp", "fd", "name", "octets")  # fmt: skip
 
     def __init__(
         self,
@@ -41,17 +46,29 @@ class Staged:
         new: Directory,
         sync_file: Callable[[int], None],
         error: Callable[[OSError], StorageError],
+        original: "Staged | None" = None,
     ) -> None:
-        """Take over fd, just created as name in tmp. Maildir.stage() calls this."""
+        """Take over fd, just created as name in tmp; or -1, and name is one more name of original's file.
+
+        Maildir.stage() and Maildir.stage_link() call this.
+        """
         self.name = name
-        self.octets = 0  # written so far
+        self.octets: int = 0 if original is None else original.octets  # written so far
         self.fd = fd  # -1 once closed
         self._disk = disk
         self._tmp = tmp
         self._new = new
         self._sync_file = sync_file
         self._error = error
-        self._state = _State.OPEN
+        self._original = original
+        self._is_synced = False
+        self._failure: StorageError | None = None  # why it could not be synced
+        self._state = _State.OPEN if original is None else _State.LINKED
+
+    def link_into(self, tmp: Directory, name: str) -> None:
+        """Give the file, written and not yet published, one more name, in another tmp/. Raise OSError."""
+        self._require(_State.OPEN)
+        tmp.disk.link(self.name, name, src_dir_fd=self._tmp.fd, dst_dir_fd=tmp.fd)
 
     def write(self, data: bytes | memoryview) -> None:
         """Append data, all of it. After a StorageError the message can only be discarded."""
@@ -73,10 +90,14 @@ class Staged:
         """
         self._require(_State.OPEN)
         end = offset + octets
+        # Whole blocks at the same place in both can be shared, if the part before them is copied by itself.
+        lead = -offset % BLOCK_OCTETS if (offset - self.octets) % BLOCK_OCTETS == 0 else 0
+        stop = offset + lead if 0 < lead < octets else end
         try:
             while offset < end:
-                copied = self._disk.copy_range(other.fd, self.fd, offset=offset, octets=end - offset)
+                copied = self._disk.copy_range(other.fd, self.fd, offset=offset, octets=stop - offset)
                 offset += self._written(copied)
+                stop = end if offset == stop else stop
         except OSError as exc:
             self._state = _State.FAILED
             raise self._error(exc) from exc
@@ -85,8 +106,12 @@ class Staged:
     def sync(self) -> None:
         """Make the message durable in tmp/ and close its file: from here on it does not change.
 
-        Once only. An error of either is final: the file is removed, and publish() is refused.
+        Once only. An error of either is final: the file is removed, and publish() is refused. What shares
+        a file comes after its original, and has the same answer.
         """
+        if self._original is not None:
+            self._follow(self._original)
+            return
         self._require(_State.OPEN)
         fd, self.fd = self.fd, -1
         try:
@@ -96,8 +121,16 @@ class Staged:
                 self._disk.close(fd)
         except OSError as exc:
             self.discard()
-            raise self._error(exc) from exc
+            self._failure = self._error(exc)
+            raise self._failure from exc
         self._state = _State.SYNCED
+        self._is_synced = True
+
+    def require_synced(self) -> None:
+        """Raise a StorageError unless the file was synced, whatever its name here came to since."""
+        if not self._is_synced:
+            failure = self._failure or StorageError("the file was not synced")
+            raise type(failure)(f"shared with {self.name}: {failure}")
 
     def publish(self, final_name: str) -> None:
         """Make the synced message visible in new/. Durable once the caller has synced the Maildir.
@@ -138,6 +171,15 @@ class Staged:
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.discard()
+
+    def _follow(self, original: "Staged") -> None:
+        self._require(_State.LINKED)
+        try:
+            original.require_synced()
+        except StorageError:
+            self.discard()
+            raise
+        self._state = _State.SYNCED
 
     def _require(self, state: _State) -> None:
         if self._state is not state:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from lmtpd.config import Config
+from lmtpd.delivery.headings import SingleInstance
 from lmtpd.delivery.housekeeping import DeadTokens, Housekeeper
 from lmtpd.delivery.intent import Intents
 from lmtpd.delivery.plan import Keep
@@ -47,7 +48,9 @@ def build_directory(config: Config, disk: Disk) -> Directory:
     )
 
 
-def build_service(config: Config, reporter: Reporter | None = None) -> Service:
+def build_service(  # Long because every collaborator is made here
+    config: Config, reporter: Reporter | None = None
+) -> Service:
     """Everything that a transaction needs, started. Settles first what dead processes have left.
 
     reporter: where to tell things instead of the configured log; the service starts and closes it.
@@ -83,6 +86,7 @@ def build_service(config: Config, reporter: Reporter | None = None) -> Service:
         history=history,
         housekeeper=housekeeper,
         token=owner.token,
+        single_instance=SingleInstance(config.delivery.single_instance),
     )
     reporter.start(HistoryRows(history))
     housekeeper.start()

@@ -32,6 +32,7 @@ Commit = Annotated[
 ]
 Durability = Annotated[Literal["full", "data", "none"], values.choice("full", "data", "none")]
 Duplicates = Annotated[Literal["unconfirmed", "off"], values.choice("unconfirmed", "off")]
+SingleInstance = Annotated[Literal["off", "link", "share"], values.choice("off", "link", "share")]
 OnFailure = Annotated[Literal["defer", "deliver"], values.choice("defer", "deliver")]
 LogFormat = Annotated[Literal["text", "json"], values.choice("text", "json")]
 LogTarget = Annotated[Literal["stderr", "journal"], values.choice("stderr", "journal")]
@@ -151,6 +152,7 @@ class Delivery(Section):
     commit: Commit = "checked"
     durability: Durability = "full"
     duplicates: Duplicates = "unconfirmed"
+    single_instance: SingleInstance = "off"
     # From the dot to the last reply.  Postfix waits 600 s (lmtp_data_done_timeout) and then sends again.
     deadline_s: Annotated[int, values.whole(1, 540)] = 240
 

@@ -88,8 +88,11 @@ class Trace:
     transaction_id: str
     date: str
 
-    def fields(self, address: str, original: str = "") -> bytes:
-        """The fields on top of one recipient's copy, LF line ends, in UTF-8 (RFC 6532)."""
+    def fields(self, address: str, original: str = "", *, blanks: int = 0) -> bytes:
+        """The fields on top of one recipient's copy, LF line ends, in UTF-8 (RFC 6532).
+
+        blanks: how many more octets they shall have; it is white space that means nothing.
+        """
         also = f"X-Original-To: {original}\n" if original else ""
         return (
             f"Return-Path: <{self.sender}>\n"
@@ -97,7 +100,16 @@ class Trace:
             f"{also}"
             f"Received: from {self.source}\n"
             f"\tby {self.hostname} with {self.protocol} id {self.transaction_id}\n"
-            f"\tfor <{address}>; {self.date}\n"
+            f"\tfor <{address}>; {' ' * blanks}{self.date}\n"
+        ).encode()
+
+    def common_fields(self) -> bytes:
+        """The fields on top of a copy that several recipients share: nothing that names one of them."""
+        return (
+            f"Return-Path: <{self.sender}>\n"
+            f"Received: from {self.source}\n"
+            f"\tby {self.hostname} with {self.protocol} id {self.transaction_id};\n"
+            f"\t{self.date}\n"
         ).encode()
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from lmtpd.delivery.headers import DateClock
+from lmtpd.delivery.headings import SingleInstance
 from lmtpd.delivery.housekeeping import Housekeeper
 from lmtpd.delivery.intent import Intents
 from lmtpd.delivery.plan import Filter
@@ -43,6 +44,7 @@ class Service:
     history: History
     housekeeper: Housekeeper
     token: str  # of this process; with a counter it makes transaction ids
+    single_instance: SingleInstance = SingleInstance.OFF
     dates: DateClock = field(default_factory=DateClock)
     _count: Iterator[int] = field(default_factory=itertools.count)
 

@@ -3,47 +3,54 @@
 Nothing is visible yet, and nothing synced: the transaction syncs when all copies are written.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from lmtpd.delivery.copy import Copy
 from lmtpd.delivery.headers import Trace
+from lmtpd.delivery.headings import Headings, SingleInstance
 from lmtpd.delivery.message import Message, bare_lf_count
-from lmtpd.delivery.plan import Filter
-from lmtpd.delivery.quota import Quotas
+from lmtpd.delivery.service import Service
 from lmtpd.delivery.spool import MailboxSpool
 from lmtpd.protocol.events import Envelope
 from storage.errors import MailboxMissing, StorageError
 from storage.folders import create_folder, folder_parts
 from storage.maildir import Maildir, MaildirPath
-from storage.maildirs import Maildirs
 from storage.names import with_sizes
 from storage.quota import Full
+from storage.staging import Staged
 
 
 class Stager:
     """Opens mailboxes and writes copies for one transaction. Raises StorageError: that copy's alone."""
 
-    __slots__ = ("_envelope", "_filter", "_maildirs", "_quotas", "_trace", "_trace_of")
+    __slots__ = (
+        "_envelope",
+        "_filter",
+        "_headings",
+        "_maildirs",
+        "_originals",
+        "_quotas",
+        "_single_instance",
+    )
 
-    def __init__(
-        self,
-        maildirs: Maildirs,
-        filter_: Filter,
-        *,
-        quotas: Quotas | None,
-        envelope: Envelope,
-        trace_of: Callable[[], Trace],
-    ) -> None:
-        self._maildirs = maildirs
-        self._quotas = quotas
-        self._filter = filter_
+    def __init__(self, service: Service, envelope: Envelope, *, trace_of: Callable[[], Trace]) -> None:
+        self._maildirs = service.maildirs
+        self._filter = service.filter
+        self._quotas = service.quotas
+        self._single_instance = service.single_instance
         self._envelope = envelope
-        self._trace_of = trace_of
-        self._trace: Trace | None = None
+        self._headings = Headings(trace_of, binary=envelope.body == "BINARYMIME")
+        # With `link`: whose file serves for equal copies, by what makes copies equal.
+        self._originals: dict[tuple[object, bytes], Staged] = {}
 
     def open(self, copy: Copy) -> None:
         """Open the Maildir that the address names, so that a mailbox in trouble is known before the body."""
         copy.maildir = self._open_folder(copy)
+
+    def arrange(self, copies: Sequence[Copy]) -> None:
+        """See what opened copies will have in common, before the first of them is written."""
+        if self._single_instance is not SingleInstance.OFF:
+            self._headings.arrange(copies, self._single_instance)
 
     def write(self, copy: Copy, message: Message, spool: MailboxSpool) -> None:
         """Decide, and write the copy into tmp/ of the folder that the plan names."""
@@ -60,9 +67,11 @@ class Stager:
             return
         if hosted:
             copy.staged = spool.staged
-        else:
+        elif self._single_instance is not SingleInstance.LINK or not self._link(copy, fields):
             self._fill(copy, fields, message, spool)
         assert copy.staged is not None
+        if self._single_instance is SingleInstance.LINK:
+            self._originals.setdefault((copy.maildir.kin, fields), copy.staged)
         wire_octets = message.wire_octets + len(fields) + bare_lf_count(fields)
         copy.file = with_sizes(copy.staged.name, copy.staged.octets, wire_octets)
         copy.make_key(self._envelope.sender_path, message.digest)
@@ -79,10 +88,15 @@ class Stager:
 
     def fields_of(self, copy: Copy) -> bytes:
         """The fields on top of copy, with the line ends that the body has."""
-        if self._trace is None:
-            self._trace = self._trace_of()
-        fields = self._trace.fields(copy.address, copy.original)
-        return fields.replace(b"\n", b"\r\n") if self._envelope.body == "BINARYMIME" else fields
+        return self._headings.of(copy)
+
+    def _link(self, copy: Copy, fields: bytes) -> bool:
+        """Let copy share the file of an equal one; False: there is none, or it cannot."""
+        assert copy.maildir is not None
+        original = self._originals.get((copy.maildir.kin, fields))
+        if original is not None:
+            copy.staged = copy.maildir.stage_link(original)
+        return copy.staged is not None
 
     def _fill(self, copy: Copy, fields: bytes, message: Message, spool: MailboxSpool) -> None:
         assert copy.maildir is not None

@@ -53,9 +53,7 @@ class Transaction:
         self._copies: list[Copy] = []
         self._known: dict[tuple[str, MaildirPath], Copy] = {}  # whose copy a repeated recipient shares
         self._issued: dict[bytes, int] = {}  # how often each path was named
-        self._stager = Stager(
-            service.maildirs, service.filter, quotas=service.quotas, envelope=envelope, trace_of=self._trace
-        )
+        self._stager = Stager(service, envelope, trace_of=self._trace)
         self._spool = MailboxSpool((), self._stager.fields_of)
         self._incoming = Incoming(binary=False, spool=self._spool)
         self._timing = Timing()
@@ -84,6 +82,7 @@ class Transaction:
             # One reply for all, and the transaction stays open (RFC 5321 4.1.1.4).
             first, *_ = [self._settle_and_report(copy) for copy in self._copies]
             return first
+        self._stager.arrange(self._copies)
         self._spool = MailboxSpool(self._copies, self._stager.fields_of)
         self._incoming = Incoming(binary=self.envelope.body == "BINARYMIME", spool=self._spool)
         return replies.START_DATA

@@ -29,7 +29,8 @@ _FOLDED = rb"[^\n]*\n(?:[ \t][^\n]*\n)*"
 # What lmtpd and Dovecot put on top of a message.
 _TOP = b"Return-Path: <"
 LMTP_HEADER = re.compile(
-    rb"Return-Path: [^\n]*\nDelivered-To: (?P<to>[^\n]*)\n(?:X-Original-To: [^\n]*\n)?Received: " + _FOLDED
+    rb"Return-Path: [^\n]*\n(?:Delivered-To: (?P<to>[^\n]*)\n)?(?:X-Original-To: [^\n]*\n)?Received: "
+    + _FOLDED
 )
 
 
@@ -211,8 +212,9 @@ def _strangers(
     for (maildir, digest), files in by_place.items():
         for file in files:
             if digest in known and file.recipient is not None:
-                if maildir not in known[digest] or mailboxes.of(file.recipient) != maildir:
-                    text = f"{file.path} is for {file.recipient}"
+                named = mailboxes.of(file.recipient) if file.recipient else maildir
+                if maildir not in known[digest] or named != maildir:
+                    text = f"{file.path} is for {file.recipient or sorted(known[digest])}"
                     yield Violation(Kind.MISPLACED, "I1", text)
             else:
                 yield _damaged(file, by_id)
@@ -249,7 +251,7 @@ def _files(mailboxes: Mailboxes) -> Iterator[StoredFile]:
             for path in sorted(folder.iterdir()) if folder.is_dir() else ():
                 data = path.read_bytes()
                 top = mailboxes.header.match(data)
-                recipient = top["to"].decode(errors="replace") if top else None
+                recipient = (top["to"] or b"").decode(errors="replace") if top else None
                 digest = hashlib.sha256(data[top.end() :] if top else data).hexdigest()
                 yield StoredFile(path, maildir, data, recipient, digest)
 

@@ -59,6 +59,8 @@ class _File:
     written_until: int = 0  # on the trace's clock; without end while a write has not returned
     failed: bool = False
     maildir: PurePath | None = None
+    names: list["_File"] = field(default_factory=list)
+    """Every name of the file, this one too: what is written and synced is so under all of them."""
 
 
 @dataclass(slots=True)
@@ -116,8 +118,9 @@ class _Automaton:
         elif call.kind in _WRITES and file is not None:
             if file.step > Step.WRITTEN:
                 self._wrong(call, "a file is written after it was synced")
-            file.step = Step.WRITTEN
-            file.written_until = sys.maxsize if call.end is None else call.end
+            for name in file.names:
+                name.step = Step.WRITTEN
+                name.written_until = sys.maxsize if call.end is None else call.end
         elif call.kind in SYNCS:
             self._syncs(call, path, file)
         elif call.kind in {Kind.RENAME, Kind.LINK}:
@@ -130,7 +133,7 @@ class _Automaton:
         if file is not None:
             if file.failed:
                 self._wrong(call, "a sync is repeated after an error")
-            self._served[call.begin] = ([file] if file.written_until < call.begin else [], [])
+            self._served[call.begin] = (list(file.names) if file.written_until < call.begin else [], [])
         elif path == self._log:
             self._serves(call, Step.RECORDED)
         else:
@@ -185,7 +188,8 @@ class _Automaton:
         elif call.kind in SYNCS:
             self._synced(call, path)
         elif call.kind in {Kind.RENAME, Kind.LINK} and path in self._files:
-            self._published(call, path)
+            target = PurePath(os.fsdecode(call.other))
+            (self._linked if target.parent.name == "tmp" else self._published)(path, target, call)
 
     def _fails(self, call: Call, path: PurePath) -> None:
         self._served.pop(call.begin, None)
@@ -193,13 +197,15 @@ class _Automaton:
         breaks = call.kind in SYNCS or call.kind is Kind.CLOSE
         breaks = breaks or (call.kind in _WRITES and call.error not in _NO_FAULT)
         if file is not None and breaks:
-            file.failed = True
+            for name in file.names:
+                name.failed = True
 
     def _created(self, call: Call, path: PurePath) -> None:
         if path.parent.name == "tmp" and path.is_relative_to(os.path.realpath(self._mailboxes.root)):
             if not call.flags & os.O_EXCL:
                 self._wrong(call, "a file is created over what may be there")
-            self._files[path] = _File(path)
+            self._files[path] = file = _File(path)
+            file.names.append(file)
         elif path == self._ledger and call.flags & os.O_EXCL:
             self._entries.add(path)
 
@@ -214,8 +220,15 @@ class _Automaton:
             self._synced_since[path] = call.begin
             self._advance(call, Step.PUBLISHED, Step.DURABLE)
 
-    def _published(self, call: Call, path: PurePath) -> None:
-        target = PurePath(os.fsdecode(call.other))
+    def _linked(self, path: PurePath, target: PurePath, call: Call) -> None:
+        """A file has got one more name in a tmp/, to be recorded and published by itself."""
+        file = self._files[path]
+        step = min(file.step, Step.SYNCED)
+        other = _File(target, step, file.written_until, failed=file.failed, names=file.names)
+        self._files[target] = other
+        file.names.append(other)
+
+    def _published(self, path: PurePath, target: PurePath, call: Call) -> None:
         file = self._files.pop(path)
         file.path, file.step, file.maildir = target, Step.PUBLISHED, target.parent.parent
         self._files[target] = file

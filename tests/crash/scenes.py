@@ -105,6 +105,13 @@ def _twice_the_same(stage: Stage) -> None:
     stage.deliver("a@example.org", "a@example.org", behind=Behind.QUIT)
 
 
+def _share(stage: Stage) -> None:
+    """Two recipients whose copies are one file, between them one who has no part in it."""
+    recipients = [f"{user}@example.org" for user in ("a", "broken", "b")]
+    sent = stage.account.compose(*recipients, octets=4096, doomed=[recipients[1]])
+    stage.client.send(sent, Behind.QUIT)
+
+
 def _cached(stage: Stage) -> None:
     stage.deliver("a@example.org")
     stage.deliver("a@example.org", "b@example.org", behind=Behind.QUIT)
@@ -123,6 +130,12 @@ def _lost_reply(stage: Stage) -> None:
 ONE = Scene("one message", _warm_and_watched, _one)
 FIRST_CONTACT = Scene("first contact with a new Maildir", _nothing, _first_contact)
 THREE = Scene("three recipients of which one fails", _break_one, _three_one_fails)
+SHARED = Scene(
+    "two recipients and one file",
+    _break_one,
+    _share,
+    flags=("--set", "delivery.single_instance=link"),
+)
 CACHED = Scene("two messages over one connection", _warm, _cached)
 TWICE = Scene("the same recipient twice", _warm, _twice_the_same)
 EMPTY = Scene("an empty message", _warm, _one_of(0))

@@ -50,6 +50,7 @@ SCENES = (
     scenes.ONE,
     scenes.FIRST_CONTACT,
     scenes.THREE,
+    scenes.SHARED,
     scenes.CACHED,
     scenes.TWICE,
     scenes.EMPTY,

@@ -228,6 +228,29 @@ def test_one_recipients_sync_does_not_serve_another():
     assert judge(*calls) == ["250 before the sync of new/"]
 
 
+def shared(*steps: str) -> list[str]:
+    """Judge a delivery to b whose file is a second name of a's, which gets all its steps but `steps`."""
+    tracer, first, second = Tracer(), dict(delivery("a")), dict(delivery("b", "Y"))
+    tmp = [f"{MAIL}/example.org/{user}/tmp/{name}" for user, name in (("a", "X"), ("b", "Y"))]
+    calls = [first[step](tracer) for step in ("mail", "create", "write")]
+    calls.append(tracer(Kind.LINK, *tmp))
+    calls += [first[step](tracer) for step in ("sync", "close", "record", "record sync") if step not in steps]
+    for name in ("rename", "new sync", "reply"):
+        calls += [write[name](tracer) for write in (first, second)]
+    return judge(*calls)
+
+
+def test_one_sync_serves_all_names_of_a_file():
+    assert shared() == []
+
+
+@pytest.mark.parametrize(
+    "step, complaint", [("sync", "it is not synced"), ("record", "it has no record in the ledger")]
+)
+def test_a_second_name_needs_what_the_first_one_needs(step, complaint):
+    assert shared(step) == [f"a file is published though {complaint}"] * 2
+
+
 def _moved(call: Call, **changes: object) -> Call:
     values = {name: getattr(call, name) for name in Call.__dataclass_fields__}
     return Call(**{**values, **changes})
@@ -293,6 +316,28 @@ def agent(shim: Shim, lmtpd_nursery: Nursery, folder_in_memory: Path) -> Iterato
     yield agent
     shim.disarm()
     agent.kill()
+
+
+def test_deliveries_that_share_a_file_keep_the_order(shim, lmtpd_nursery, folder_in_memory):
+    mail, state = folder_in_memory / "mail", folder_in_memory / "state"
+    mail.mkdir()
+    shim.watch(mail, state, ignoring=IGNORED)
+    flags = ("--set", "delivery.single_instance=link")
+    agent = Forked(lmtpd_nursery, "lmtpd", folder=folder_in_memory, mail=mail, state=state, flags=flags)
+    load = Load(agent.address)
+    shim.arm()
+    try:
+        agent.start(load.client)
+        load.send_alone()
+    finally:
+        shim.disarm()
+        agent.stop()
+
+    calls = shim.calls()
+    assert any(call.kind is Kind.LINK for call in calls)
+    assert wrong_orders(calls, agent.mailboxes, state) == []
+    assert deliveries(calls) >= 19
+    assert check(load.account, agent.mailboxes, settled=True, ledger=agent.ledger) == []
 
 
 @pytest.mark.parametrize("together", [False, True], ids=["alone", "together"])

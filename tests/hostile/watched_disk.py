@@ -59,6 +59,10 @@ class WatchedDisk(Disk):
         self.strike("rename_exclusive", _path(new_name, dst_dir_fd))
         super().rename_exclusive(name, new_name, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
+    def link(self, name: str, new_name: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+        self.strike("link", _path(new_name, dst_dir_fd))
+        super().link(name, new_name, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+
     def unlink(self, name: str, *, dir_fd: int | None = None) -> None:
         self.strike("unlink", _path(name, dir_fd))
         super().unlink(name, dir_fd=dir_fd)

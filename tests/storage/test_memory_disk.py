@@ -40,7 +40,7 @@ class Script:
     ) -> object:
         function = getattr(self.disk, call)
         match call:
-            case "rename_exclusive":
+            case "rename_exclusive" | "link":
                 return function(*args, src_dir_fd=fd, dst_dir_fd=other)
             case "copy_range":
                 return function(fd, other, **kwargs)
@@ -124,6 +124,10 @@ SCRIPTS = {
         step("rename_exclusive", "f", "d"),
         step("rename_exclusive", "d", "g"),
         step("rename_exclusive", "none", "g"),
+        step("link", "f", "g"),
+        step("link", "f", "f"),
+        step("link", "none", "h"),
+        step("link", "d", "h"),
         step("replace", "f", "g"),
         step("replace", "g", "g"),
         step("replace", "g", "d"),
@@ -147,6 +151,20 @@ SCRIPTS = {
         step("write", b"x", at=3),
         step("copy_range", at=0, to=1, offset=0, octets=1),
         step("copy_range", at=1, to=3, offset=0, octets=1),
+    ],
+    "a file with two names": [
+        step("create", "f"),
+        step("make_directory", "d", 0o700),
+        step("open_directory", "d"),
+        step("link", "f", "g", at=0, to=2),
+        step("write", b"both", at=1),
+        step("open_file", "g", at=2),
+        step("read", 9, at=3),
+        step("unlink", "f"),
+        step("status", "g", at=2),
+        step("rename_exclusive", "g", "h", at=2, to=0),
+        step("list_names"),
+        step("list_names", at=2),
     ],
     "a directory that is only passed": [
         step("make_directory", "d", 0o700),
@@ -211,6 +229,7 @@ STEPS = st.one_of(
     ),
     st.builds(step, st.just("make_directory"), PLAIN, st.just(0o700), at=AT),
     st.builds(step, st.just("rename_exclusive"), PLAIN, PLAIN, at=AT, to=AT),
+    st.builds(step, st.just("link"), PLAIN, PLAIN, at=AT, to=AT),
     st.builds(step, st.just("write"), st.sampled_from([b"", b"x", b"hello"]), at=AT),
     st.builds(step, st.just("read"), st.integers(1, 9), at=AT),
     *(st.builds(step, st.just(call), at=AT) for call in ("sync", "close", "status_of", "list_names")),

@@ -247,6 +247,14 @@ class MemoryDisk(Disk):
         self._tree.leave(folder, last)
 
     @_counted
+    def link(self, name: str, new_name: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+        node = self._find(name, src_dir_fd)
+        folder, last = self._place(new_name, dst_dir_fd)
+        if isinstance(node, Folder):
+            raise error(errno.EEXIST if last in folder.entries else errno.EPERM)
+        self._tree.enter(folder, last, node)
+
+    @_counted
     def replace(self, name: str, new_name: str, *, dir_fd: int, src_dir_fd: int | None = None) -> None:
         src_dir_fd = dir_fd if src_dir_fd is None else src_dir_fd
         folder, last = self._place(name, src_dir_fd)

@@ -56,6 +56,7 @@ source = "maildirs"
 commit = "cancel"
 durability = "data"
 duplicates = "off"
+single_instance = "link"
 deadline_s = 100
 [quota]
 default = "2G,100000M"

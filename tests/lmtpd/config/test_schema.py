@@ -15,7 +15,7 @@ from lmtpd.config import (
 from tests.support.configs import MAILBOXES, setting
 
 
-def test_defaults_are_those_of_the_contract():
+def test_defaults_are_those_of_the_contract():  # Long because every key is named
     config = load(None, [MAILBOXES, setting("hostname=mx.example.org")])
 
     values = {written(path): value for path, value in effective(config)}
@@ -44,6 +44,7 @@ def test_defaults_are_those_of_the_contract():
         "delivery.commit": "checked",
         "delivery.durability": "full",
         "delivery.duplicates": "unconfirmed",
+        "delivery.single_instance": "off",
         "delivery.deadline_s": 240,
         "quota.default": "0",
         "quota.full": "defer",
