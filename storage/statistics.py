@@ -1,0 +1,180 @@
+"""How much mail is in a folder, how old it is, when it came, and which messages are the largest.
+
+By names alone where they tell size and arrival, as those of lmtpd, Dovecot and Courier do: SECONDS.… and
+S=; else by the file's size and date. Memory does not grow with the number of messages.
+"""
+
+import re
+import time
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from heapq import heappush, heappushpop
+from stat import S_ISREG
+
+from storage.directory import Directory
+from storage.findings import Looked
+from storage.headers_read import sender_of
+from storage.listing import PARTS, entries
+
+DAY_S = 86_400
+# Upper ends in days, and what is older than the last.
+AGES = (7, 30, 90, 365, 3 * 365)
+AGE_NAMES = ("week", "month", "quarter", "year", "3 years", "older")
+LARGEST = 20
+# Addresses counted at a time; of more the rarest are forgotten, so that memory stays bounded.
+SENDERS = 10_000
+_LOOKED = 1000
+# Before it was called Maildir; a name that begins with a smaller number tells no time.
+_FIRST_S = 800_000_000
+
+# Whoever writes S= elsewhere than first behind the base has his files looked at.
+_NAME = re.compile(r"([0-9]{9,10})\.[^,:]*(?:,S=([0-9]{1,18}))?[^:]*(?::2,([A-Za-z]*))?")
+
+
+@dataclass(slots=True)
+class Amount:
+    """Messages and their octets."""
+
+    messages: int = 0
+    octets: int = 0
+
+    def add(self, other: "Amount") -> None:
+        """Add what is elsewhere."""
+        self.messages += other.messages
+        self.octets += other.octets
+
+
+@dataclass(slots=True)
+class Statistics:
+    """One folder's figures, or several folders' together."""
+
+    total: Amount = field(default_factory=Amount)
+    unread: int = 0
+    oldest: float | None = None  # the day of arrival, UTC, in seconds since 1970
+    newest: float | None = None
+    months: dict[str, Amount] = field(default_factory=dict)  # by arrival, "2026-11", UTC
+    ages: list[Amount] = field(default_factory=lambda: [Amount() for _ in AGE_NAMES])
+    largest: list[tuple[int, str]] = field(default_factory=list)  # a heap: octets and "cur/NAME"
+    senders: dict[str, Amount] = field(default_factory=dict)
+
+    def add(self, other: "Statistics", prefix: str = "") -> None:
+        """Take in what is elsewhere; prefix: where its largest messages are."""
+        self.total.add(other.total)
+        self.unread += other.unread
+        times = [each for each in (self.oldest, other.oldest) if each is not None]
+        self.oldest = min(times, default=None)
+        times = [each for each in (self.newest, other.newest) if each is not None]
+        self.newest = max(times, default=None)
+        for month, amount in other.months.items():
+            self.months.setdefault(month, Amount()).add(amount)
+        for mine, amount in zip(self.ages, other.ages, strict=True):
+            mine.add(amount)
+        for octets, name in other.largest:
+            keep_largest(self.largest, octets, prefix + name)
+        for sender, amount in other.senders.items():
+            self.senders.setdefault(sender, Amount()).add(amount)
+        forget_rare(self.senders)
+
+
+class Calendar:
+    """Months as whole numbers, found quickly."""
+
+    def __init__(self, now: float) -> None:
+        """now: up to when; a month more is kept for clocks that are ahead."""
+        self.now = now
+        year = time.gmtime(now).tm_year
+        self.names = [f"{each}-{month:02d}" for each in range(1995, year + 2) for month in range(1, 13)]
+        self._starts = [_start_of(name) for name in self.names]
+
+    def name(self, at: float) -> str:
+        """Return the month of a moment."""
+        return self.names[max(bisect_right(self._starts, at) - 1, 0)]
+
+
+def collect(folder: Directory, calendar: Calendar, *, senders: bool) -> Iterator[Statistics | Looked]:
+    """Look at a folder's messages; the figures come last. OSError.
+
+    senders: read each message's header, too.
+    """
+    found = Statistics()
+    messages: dict[int, int] = defaultdict(int)  # by day of arrival: what is asked for follows from it
+    octets: dict[int, int] = defaultdict(int)
+    unread, least = 0, -1
+    for part in PARTS:
+        opened = folder.enter(part) if senders else None
+        count = 0
+        for name, size, arrived, is_unread in _messages(folder, part, calendar.now):
+            count += 1
+            day = arrived // DAY_S
+            messages[day] += 1
+            octets[day] += size
+            unread += is_unread
+            if size > least:
+                keep_largest(found.largest, size, f"{part}/{name}")
+                least = found.largest[0][0] if len(found.largest) == LARGEST else -1
+            if opened is not None and (sender := sender_of(opened, name)):
+                found.senders.setdefault(sender, Amount()).add(Amount(1, size))
+                forget_rare(found.senders)
+            if count % _LOOKED == 0:
+                yield Looked(_LOOKED)
+        yield Looked(count % _LOOKED)
+    found.unread = unread
+    for day in sorted(messages):
+        _add_day(found, day, Amount(messages[day], octets[day]), calendar)
+    yield found
+
+
+def _add_day(found: Statistics, day: int, amount: Amount, calendar: Calendar) -> None:
+    at = float(day * DAY_S)
+    found.total.add(amount)
+    found.months.setdefault(calendar.name(at), Amount()).add(amount)
+    found.ages[bisect_right(AGES, int(calendar.now // DAY_S) - day)].add(amount)
+    found.oldest = at if found.oldest is None else found.oldest
+    found.newest = at
+
+
+def _messages(folder: Directory, part: str, now: float) -> Iterator[tuple[str, int, int, bool]]:
+    """Yield name, octets, arrival, and whether nobody has read it."""
+    latest = now + DAY_S
+    for entry in entries(folder, part):
+        name = entry.name
+        match = _NAME.fullmatch(name)
+        if match is not None and match[2] is not None and _FIRST_S <= int(match[1]) <= latest:
+            octets, arrived = int(match[2]), int(match[1])
+        else:
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            if name[0] == "." or not S_ISREG(status.st_mode):
+                continue
+            octets, arrived = status.st_size, int(status.st_mtime)
+        flags = match[3] if match is not None else name.rpartition(":2,")[2]
+        yield name, octets, arrived, part == "new" or "S" not in (flags or "")
+
+
+def keep_largest(largest: list[tuple[int, str]], octets: int, name: str) -> None:
+    """Keep a message if it is one of the largest."""
+    if len(largest) < LARGEST:
+        heappush(largest, (octets, name))
+    elif octets > largest[0][0]:
+        heappushpop(largest, (octets, name))
+
+
+def forget_rare(senders: dict[str, Amount]) -> None:
+    """Keep memory bounded: forget who sent least, if there are too many."""
+    if len(senders) <= 2 * SENDERS:
+        return
+    least_first = sorted(senders, key=lambda each: senders[each].octets)
+    for sender in least_first[: len(senders) - SENDERS]:
+        del senders[sender]
+
+
+def _start_of(month: str) -> float:
+    year, number = month.split("-")
+    days = (int(year) - 1970) * 365 + (int(year) - 1969) // 4
+    leap = int(year) % 4 == 0  # 2100 is far
+    lengths = (31, 28 + leap, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+    return float(DAY_S * (days + sum(lengths[: int(number) - 1])))
