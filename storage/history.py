@@ -20,10 +20,10 @@ from dataclasses import dataclass, field, fields
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from storage.database import BUSY_TIMEOUT_S, Schema, SharedDatabase, how_to_set_aside, is_damage
 from storage.names import base_of
+from storage.reading import reading
 
 _SCHEMA = Schema(
     name="history",
@@ -176,11 +176,8 @@ class History:
         }
         asked = {name: value for name, value in question.items() if value not in {None, ""}}
         try:
-            connection = self._open_for_reading()
-            try:
+            with reading(self._path, timeout_s=self._busy_timeout_s) as connection:
                 rows = connection.execute(_select(asked.keys()), {**asked, "limit": limit}).fetchall()
-            finally:
-                connection.close()
         except sqlite3.Error as exc:
             raise self._named(exc) from exc
         return [_row(values) for values in rows]
@@ -201,13 +198,6 @@ class History:
                     raise self._named(exc) from exc
                 raise
         return cursor
-
-    def _open_for_reading(self) -> sqlite3.Connection:
-        # Without a log nobody has the file open.  Said to be immutable it can be read even where we must
-        # not make a log; a server that starts within the next milliseconds costs us an error at worst.
-        mode = "mode=ro" if os.path.exists(f"{self._path}-wal") else "mode=ro&immutable=1"
-        uri = f"file:{quote(os.path.abspath(self._path))}?{mode}"
-        return sqlite3.connect(uri, uri=True, timeout=self._busy_timeout_s)
 
     def _named(self, error: sqlite3.Error | OSError) -> HistoryError:
         if is_damage(error):

@@ -63,6 +63,13 @@ _LOOK_UP = {
 }
 
 
+def count(connection: sqlite3.Connection) -> int:
+    """Count the records."""
+    ((records,),) = connection.execute("SELECT count(*) FROM records").fetchall()
+    assert isinstance(records, int)
+    return records
+
+
 def look_up(connection: sqlite3.Connection, keys: Sequence[bytes]) -> list[tuple[Record, str]]:
     """Return the records that exist, each with its owner, in no order."""
     rows: list[tuple[bytes, str, str, str, str]] = []

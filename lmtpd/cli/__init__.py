@@ -15,6 +15,8 @@ COMMANDS = {
     "check": "Validate the configuration and show every effective value.",
     "explain": "Show how an address resolves.",
     "trace": "Show what happened to a message.",
+    "status": "Show a running server's figures.",
+    "top": "Show a running server's figures, live.",
 }
 
 

@@ -14,9 +14,10 @@ from lmtpd.cli.options import Settings, takes_settings
 from lmtpd.cli.stdin import wire_chunks
 from lmtpd.cli.wiring import build_service
 from lmtpd.config import Config, ConfigError, Need, Override
+from lmtpd.delivery.barrier import Verdict
 from lmtpd.delivery.peer import Peer
 from lmtpd.delivery.service import Service
-from lmtpd.delivery.transaction import Transaction, Verdict
+from lmtpd.delivery.transaction import Transaction
 from lmtpd.protocol import replies
 from lmtpd.protocol.events import NO_PARAMETERS, NOT_FORWARDED, Envelope, RecipientOffered
 from lmtpd.protocol.replies import Reply

@@ -6,7 +6,7 @@ import click
 
 from lmtpd.cli.failures import Failure
 from lmtpd.cli.options import Settings, takes_settings
-from lmtpd.cli.wiring import build_service
+from lmtpd.cli.wiring import build_service, expose
 from lmtpd.config import Need, warnings
 from lmtpd.report.records import Level
 from lmtpd.report.reporter import Reporter
@@ -43,7 +43,13 @@ def serve(settings: Settings) -> int:
     for warning in warnings(config):
         reporter.event(Level.WARNING, "configuration_warning", text=warning)
     try:
-        return supervisor.run(config, lambda: settings.reload(*needs), build=build_service, reporter=reporter)
+        return supervisor.run(
+            config,
+            lambda: settings.reload(*needs),
+            build=build_service,
+            reporter=reporter,
+            expose=expose,
+        )
     except CannotStart as exc:
         raise Failure(str(exc), exc.code) from exc
 

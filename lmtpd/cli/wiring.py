@@ -18,6 +18,9 @@ from lmtpd.recipients.directory import Directory
 from lmtpd.recipients.maildirs import Detail, MaildirRules, MaildirSource
 from lmtpd.report.records import Level, RecipientReport
 from lmtpd.report.reporter import Reporter
+from lmtpd.server.board import Board
+from lmtpd.server.exporter import Answer
+from lmtpd.server.figures import FigureSource
 from storage.disk import Disk
 from storage.errors import StorageError
 from storage.folders import Layout
@@ -107,6 +110,20 @@ def build_quotas(config: Config, disk: Disk, names: NameSource) -> Quotas:
         extras={folder: extra for folder, extra in folders.items() if extra is not None},
     )
     return Quotas(QuotaFiles(disk, names), rules, QuotaState(config.quota_path))
+
+
+def expose(config: Config, board: Board) -> Answer:
+    """What the process that shows the metrics answers; called there."""
+    source = FigureSource(config, board)
+
+    def answer(accept: str) -> tuple[str, bytes]:
+        # Only this process needs the library, and only once somebody asks.
+        from lmtpd.report.exposition import exposition  # noqa: PLC0415
+
+        figures, histograms = source.collect()
+        return exposition(figures, histograms, accept=accept)
+
+    return answer
 
 
 def _settle(ledger: Ledger, maildirs: Maildirs, dead_tokens: DeadTokens, *, reporter: Reporter) -> None:

@@ -42,6 +42,7 @@ def check(config: Config, needs: Set[Need]) -> Iterator[Finding]:
     yield from _listeners(config)
     yield from _server(config)
     yield from _quota(config)
+    yield from _metrics(config)
     if Need.PRIVILEGES in needs:
         yield from _run_as(config)
         yield from _tls(config)
@@ -93,6 +94,16 @@ def _listeners(config: Config) -> Iterator[Finding]:
                     "hold",
                     judged_by=(("listen",),),
                 )
+
+
+def _metrics(config: Config) -> Iterator[Finding]:
+    if config.metrics.tcp is not None and config.metrics.unix is not None:
+        yield Finding(
+            ("metrics", "tcp"),
+            "cannot be combined with metrics.unix: the figures are shown in one place",
+            str(config.metrics),
+            judged_by=(("metrics", "unix"),),
+        )
 
 
 def _server(config: Config) -> Iterator[Finding]:

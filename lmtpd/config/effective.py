@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from lmtpd.config.places import KeyPath
-from lmtpd.config.schema import Config, UnixListener
+from lmtpd.config.schema import Config, Metrics, UnixListener
 from lmtpd.config.section import Section
 from lmtpd.config.template import Template
 from storage.quota_limit import QuotaLimit
@@ -15,6 +15,8 @@ def effective(config: Config) -> Iterator[tuple[KeyPath, object]]:
         ("mailboxes", "postmaster"): config.postmaster,
         ("ledger", "url"): f"sqlite://{config.ledger_path}",
     }
+    if isinstance(address := config.metrics_address, str):
+        derived["metrics", "unix"] = address
     for path, value in _leaves((), config):
         yield path, derived.get(path, value)
 
@@ -33,9 +35,9 @@ def _leaves(path: KeyPath, section: Section) -> Iterator[tuple[KeyPath, object]]
 
 
 def _plain(section: Section, name: str, value: object) -> object:
-    if isinstance(section, UnixListener) and name == "mode":
+    if isinstance(section, UnixListener | Metrics) and name == "mode":
         return f"{section.mode:04o}"
-    if name == "tcp":
+    if name == "tcp" and value is not None:
         return str(section).removeprefix("tcp:")
     if isinstance(value, Template):
         return value.text

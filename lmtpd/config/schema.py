@@ -165,6 +165,20 @@ class Ledger(Section):
     history_days: Annotated[int, values.whole(1, 3650)] = 30
 
 
+class Metrics(Section):
+    """Where the server's figures can be read, in the format of Prometheus; unless set, a unix socket."""
+
+    serve: Switch = True
+    unix: Annotated[str, BeforeValidator(values.path)] | None = None
+    mode: Annotated[int, BeforeValidator(values.socket_mode)] = 0o660
+    # Nobody asks who reads them, so they do not leave the machine.
+    tcp: Annotated[tuple[str, int], BeforeValidator(values.loopback)] | None = None
+
+    def __str__(self) -> str:
+        host, port = self.tcp or ("", 0)
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 class Log(Section):
     """How the log is written."""
 
@@ -193,6 +207,7 @@ class Config(Section):
     quota: Quota = Quota()
     ledger: Ledger = Ledger()
     log: Log = Log()
+    metrics: Metrics = Metrics()
 
     _file: Path | None = PrivateAttr(default=None)
     _sources: Mapping[str, str] = PrivateAttr(default_factory=dict)
@@ -231,6 +246,13 @@ class Config(Section):
     def quota_path(self) -> Path:
         """The SQLite file that knows which mailboxes are full, and since when."""
         return Path(self.state, "quota.db")
+
+    @property
+    def metrics_address(self) -> str | tuple[str, int] | None:
+        """The unix socket's path, or host and port; None: switched off."""
+        if not self.metrics.serve:
+            return None
+        return self.metrics.tcp or self.metrics.unix or os.path.join(self.state, "metrics.sock")
 
     @property
     def history_path(self) -> Path:

@@ -141,6 +141,22 @@ def host_and_port(value: object) -> tuple[str, int]:
     return host, port
 
 
+def loopback(value: object) -> tuple[str, int]:
+    """Accept HOST:PORT of this machine only."""
+    host, port = host_and_port(value)
+    if host != "localhost" and not (_is_address(host) and ipaddress.ip_address(host).is_loopback):
+        raise ValueError('must be on the loopback interface, such as "127.0.0.1:9824" or "[::1]:9824"')
+    return ("127.0.0.1" if host == "localhost" else host), port
+
+
+def _is_address(given: str) -> bool:
+    try:
+        ipaddress.ip_address(given)
+    except ValueError:
+        return False
+    return True
+
+
 def _is_ipv6(given: str) -> bool:
     try:
         ipaddress.IPv6Address(given)

@@ -47,12 +47,22 @@ def message_id_of(header: bytes) -> str:
     return _printable(found.group(1)) if found else ""
 
 
-def queue_id_of(header: bytes) -> str:
-    """The queue id in the topmost Received field, which the handing-over Postfix wrote; "" if none."""
+def topmost_received(header: bytes) -> bytes:
+    """The value of the topmost Received field, which the handing-over Postfix wrote; empty if none."""
     received = _RECEIVED.search(header)
-    if received is None or (found := _QUEUE_ID.search(received.group(1))) is None:
-        return ""
-    return found.group(1).decode("ascii")
+    return received.group(1) if received is not None else b""
+
+
+def queue_id_of(received: bytes) -> str:
+    """The queue id in a Received field; "" if none."""
+    found = _QUEUE_ID.search(received)
+    return found.group(1).decode("ascii") if found is not None else ""
+
+
+def date_of(received: bytes) -> str:
+    """The date in a Received field, as written: what stands behind the last semicolon; "" if none."""
+    _, semicolon, date = received.rpartition(b";")
+    return date[:100].decode("ascii", "replace").strip() if semicolon else ""
 
 
 def hops_of(header: bytes) -> int:

@@ -3,6 +3,7 @@
 Nothing is visible yet, and nothing synced: the transaction syncs when all copies are written.
 """
 
+import time
 from collections.abc import Callable, Sequence
 
 from lmtpd.delivery.copy import Copy
@@ -31,6 +32,7 @@ class Stager:
         "_originals",
         "_quotas",
         "_single_instance",
+        "filter_s",
     )
 
     def __init__(self, service: Service, envelope: Envelope, *, trace_of: Callable[[], Trace]) -> None:
@@ -42,6 +44,7 @@ class Stager:
         self._headings = Headings(trace_of, binary=envelope.body == "BINARYMIME")
         # With `link`: whose file serves for equal copies, by what makes copies equal.
         self._originals: dict[tuple[object, bytes], Staged] = {}
+        self.filter_s = 0.0  # what the decisions took
 
     def open(self, copy: Copy) -> None:
         """Open the Maildir that the address names, so that a mailbox in trouble is known before the body."""
@@ -54,7 +57,9 @@ class Stager:
 
     def write(self, copy: Copy, message: Message, spool: MailboxSpool) -> None:
         """Decide, and write the copy into tmp/ of the folder that the plan names."""
+        asked = time.monotonic()
         plan = self._filter.decide(message, copy.mailbox)
+        self.filter_s += time.monotonic() - asked
         if plan.refusal is not None:
             copy.outcome = plan.refusal
             return

@@ -3,7 +3,7 @@
 import time
 
 from lmtpd.delivery.copy import Copy
-from lmtpd.delivery.headers import message_id_of, queue_id_of
+from lmtpd.delivery.headers import date_of, message_id_of, queue_id_of, topmost_received
 from lmtpd.delivery.outcomes import Deferred, Delivered, Refused
 from lmtpd.protocol.events import Envelope
 from lmtpd.protocol.replies import Reply
@@ -11,54 +11,74 @@ from lmtpd.report.records import OutcomeWord, RecipientReport
 
 
 class Timing:
-    """When each phase of a delivery ended, on the monotonic clock. Milliseconds between marks."""
+    """When each phase of a delivery ended, on the monotonic clock; and the sums that are no such stretch."""
 
-    __slots__ = ("_begun", "_ended", "_published", "_recorded", "_staged")
+    __slots__ = ("_begun", "_ended", "_mark", "_recorded", "_staged", "_synced", "filter_s", "reply_s",
+                 "resolve_s")  # fmt: skip
 
     def __init__(self) -> None:
-        self._begun = self._ended = self._staged = self._recorded = self._published = 0.0
+        self._begun = self._ended = self._staged = self._synced = self._recorded = self._mark = 0.0
+        self.resolve_s = 0.0  # of all recipients together
+        self.filter_s = 0.0  # as well
+        self.reply_s = 0.0  # of those answered so far
 
     def begin(self) -> None:
         """The client was told to send the body."""
         self._begun = time.monotonic()
-        self._staged = self._recorded = self._published = 0.0
+        self._staged = self._synced = self._recorded = self._mark = 0.0
 
     def ended(self) -> None:
         """The end of the body has been read."""
         self._ended = time.monotonic()
 
     def staged(self) -> None:
-        """All copies are in tmp/ and synced."""
+        """All copies are written to tmp/."""
         self._staged = time.monotonic()
+
+    def synced(self) -> None:
+        """All copies in tmp/ are synced."""
+        self._synced = time.monotonic()
 
     def recorded(self) -> None:
         """The ledger has them."""
         self._recorded = time.monotonic()
 
-    def published(self) -> None:
-        """All are renamed."""
-        self._published = time.monotonic()
+    def settled(self) -> None:
+        """A copy is final, and its reply about to leave."""
+        self._mark = time.monotonic()
+
+    def replied(self) -> None:
+        """The reply has left."""
+        self.reply_s += time.monotonic() - self._mark
 
     def since_end_s(self) -> float:
         """Seconds since the end of the body was read."""
         return time.monotonic() - self._ended
 
     def phases_ms(self) -> dict[str, float]:
-        """How long receive, stage, record, publish and sync took, as far as they were reached."""
+        """How long each phase took, as far as they were reached; publishing includes the sync of new/."""
+        phases = {"resolve": self.resolve_s}
         marks = (
-            ("receive", self._begun, self._ended),
-            ("stage", self._ended, self._staged),
-            ("record", self._staged, self._recorded),
-            ("publish", self._recorded, self._published),
-            ("sync", self._published, time.monotonic()),
+            ("receive", self._begun, self._ended, 0.0),
+            ("filter", self._ended, self._staged, self._staged - self._ended - self.filter_s),
+            ("stage", self._ended, self._staged, self.filter_s),
+            ("sync", self._staged, self._synced, 0.0),
+            ("record", self._synced, self._recorded, 0.0),
+            ("publish", self._recorded, self._mark or time.monotonic(), self.reply_s),
         )
-        return {name: round((to - since) * 1000, 2) for name, since, to in marks if since and to}
+        for name, since, to, other_s in marks:
+            if since and to:
+                phases[name] = to - since - other_s
+        if self._mark:
+            phases["reply"] = self.reply_s
+        return {name: max(0.0, round(duration_s * 1000, 2)) for name, duration_s in phases.items()}
 
 
 class Summary:
     """Reports on the recipients of one transaction; what they share is looked up once."""
 
-    __slots__ = ("_client", "_envelope", "_id", "_message_id", "_octets", "_queue_id", "_timing")
+    __slots__ = ("_client", "_envelope", "_id", "_message_id", "_octets", "_queue_id", "_received",
+                 "_timing")  # fmt: skip
 
     def __init__(self, transaction_id: str, envelope: Envelope, *, client: str, timing: Timing) -> None:
         self._id = transaction_id
@@ -66,6 +86,7 @@ class Summary:
         self._client = client
         self._timing = timing
         self._message_id = ""
+        self._received = ""
         self._octets: int | None = None
         self._queue_id = envelope.forwarded.get("IDENT", "")
 
@@ -73,11 +94,13 @@ class Summary:
         """The body is complete: learn its Message-ID, and its queue id unless the client has told it."""
         self._octets = octets
         self._message_id = message_id_of(header)
+        received = topmost_received(header)
+        self._received = date_of(received)
         if not self._queue_id:
-            self._queue_id = queue_id_of(header)
+            self._queue_id = queue_id_of(received)
 
-    def of_copy(self, copy: Copy, reply: Reply) -> RecipientReport:
-        """Report what became of an accepted recipient."""
+    def of_copy(self, copy: Copy, reply: Reply | None, *, is_last: bool) -> RecipientReport:
+        """Report what became of an accepted recipient; without a reply the client gave up before the end."""
         outcome: OutcomeWord
         cause = detail = file = ""
         match copy.outcome:
@@ -89,12 +112,14 @@ class Summary:
                 outcome, cause = "refused", why.value
             case None:
                 raise ValueError(f"{copy.address} has no outcome yet")
+        if reply is None:
+            outcome = "dropped"
         return RecipientReport(
             at=time.time(),
             id=self._id,
             recipient=copy.path.decode("utf-8", "replace"),
             outcome=outcome,
-            reply=_text(reply),
+            reply=_text(reply) if reply is not None else "",
             sender=self._sender(),
             queue_id=self._queue_id,
             message_id=self._message_id,
@@ -109,9 +134,13 @@ class Summary:
             helo=self._envelope.helo,
             tls=self._envelope.tls,
             phases_ms=self._timing.phases_ms(),
+            is_last=is_last,
+            received=self._received,
         )
 
-    def of_refusal(self, path: bytes, reply: Reply, *, cause: str, detail: str) -> RecipientReport:
+    def of_refusal(
+        self, path: bytes, reply: Reply, *, cause: str, detail: str, resolve_s: float = 0.0
+    ) -> RecipientReport:
         """Report on a recipient that RCPT did not accept."""
         return RecipientReport(
             at=time.time(),
@@ -126,6 +155,8 @@ class Summary:
             client=self._client,
             helo=self._envelope.helo,
             tls=self._envelope.tls,
+            phases_ms={"resolve": round(resolve_s * 1000, 2)},
+            is_last=True,  # nobody else shares this look-up
         )
 
     def _sender(self) -> str:

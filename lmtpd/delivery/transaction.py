@@ -4,11 +4,11 @@ The rule: recipients never share fate. Whatever fails for one copy becomes that 
 abort at the barrier, which nothing has been published before, is everybody's.
 """
 
+import time
 from collections.abc import Callable, Iterator
-from enum import Enum
 from functools import partial
-from typing import Protocol
 
+from lmtpd.delivery.barrier import Client, barrier
 from lmtpd.delivery.copy import Copy
 from lmtpd.delivery.headers import Trace, original_recipient, protocol_name, source_clause
 from lmtpd.delivery.message import Incoming
@@ -28,20 +28,6 @@ from storage.errors import StorageError
 from storage.maildir import MaildirPath
 
 
-class Verdict(Enum):
-    """Why a client's mail must not be published any more."""
-
-    GONE = "gone"
-    CANCELLED = "cancelled"
-
-
-class Client(Protocol):
-    """The peer as the barrier sees it."""
-
-    def verdict(self) -> Verdict | None:
-        """Tell, without waiting, whether the client has gone or has cancelled; None: go on."""
-
-
 class Transaction:
     """One mail transaction, from MAIL to the last reply. Confined to the thread of its connection."""
 
@@ -59,15 +45,18 @@ class Transaction:
         self._timing = Timing()
         self._summary = Summary(self.id, envelope, client=str(peer), timing=self._timing)
         self._held: list[Copy] = []
+        self._receiving = False  # the body has begun and not ended
         self._refusal: Reply | None = None
 
     def offer(self, event: RecipientOffered) -> Reply:
         """Answer RCPT: resolve the address, and accept or refuse it."""
+        asked = time.monotonic()
         service = self._service
         size = self.envelope.size or 0
         answer = answer_rcpt(service.directory, service.quotas, event.address, octets=size)
         if answer.mailbox is None:
-            return self._turn_away(event, answer)
+            return self._turn_away(event, answer, resolve_s=time.monotonic() - asked)
+        self._timing.resolve_s += time.monotonic() - asked
         self._accept(answer.mailbox, event)
         return answer.reply
 
@@ -85,6 +74,7 @@ class Transaction:
         self._stager.arrange(self._copies)
         self._spool = MailboxSpool(self._copies, self._stager.fields_of)
         self._incoming = Incoming(binary=self.envelope.body == "BINARYMIME", spool=self._spool)
+        self._receiving = True
         return replies.START_DATA
 
     def write(self, data: bytes) -> None:
@@ -104,7 +94,10 @@ class Transaction:
                 return
             self._commit(client)  # 3 intend, 4 barrier, 5 publish
             for copy in self._copies:
-                yield self._settle(copy)  # 6 reply
+                reply = self._settle(copy)
+                self._timing.settled()
+                yield reply  # 6 reply
+                self._timing.replied()
                 self._report(copy)
             # 7 confirm: the connection knows when
         finally:
@@ -126,6 +119,11 @@ class Transaction:
         for copy in held:
             copy.outcome = Deferred(Cause.CANCELLED, "RSET or a lost connection while the message was held")
             self._report(copy)
+        if self._receiving:
+            self._receiving = False
+            for copy in self._copies:
+                copy.outcome = copy.outcome or Deferred(Cause.CLIENT_GONE, "in the middle of the message")
+                self._tell(copy, None)
         for copy in self._copies:
             copy.discard()
         self._spool.discard()
@@ -158,6 +156,7 @@ class Transaction:
 
     def _prepare(self, refusal: Reply | None) -> None:
         self._timing.ended()
+        self._receiving = False
         self._refusal = refusal
         message = self._incoming.finish()
         self._summary.received(message.header, message.octets)
@@ -167,11 +166,13 @@ class Transaction:
             elif copy.outcome is None and copy.twin is None:
                 self._guard(copy, lambda copy: self._stager.write(copy, message, self._spool))
         self._incoming = Incoming(binary=False, spool=self._spool)  # lets go of the body
+        self._timing.filter_s = self._stager.filter_s
+        self._timing.staged()
         # All copies are written before the first is synced: one journal commit serves many.
         for copy in self._copies:
             if copy.staged is not None and copy.outcome is None:
                 self._guard(copy, _sync)
-        self._timing.staged()
+        self._timing.synced()
 
     # -- steps 3, 4 and 5: intend, barrier, publish
 
@@ -182,25 +183,16 @@ class Transaction:
             self._service.intents.record(staged)
         self._timing.recorded()
         staged = [copy for copy in staged if copy.outcome is None]
-        if (abort := self._barrier(client)) is not None:
+        if (abort := self._abort(client)) is not None:
             self._abandon(staged, abort)
             return
         for copy in staged:
             self._guard(copy, partial(publish, intents=self._service.intents))
-        self._timing.published()
 
-    def _barrier(self, client: Client | None) -> Deferred | None:
-        if client is not None:
-            match client.verdict():
-                case Verdict.GONE:
-                    return Deferred(Cause.CLIENT_GONE, "the client has gone")
-                case Verdict.CANCELLED:
-                    return Deferred(Cause.CANCELLED, "RSET was received behind the end of the message")
-                case None:
-                    pass
-            if self._timing.since_end_s() > self._service.deadline_s:
-                return Deferred(Cause.TOO_LATE, f"not staged within {self._service.deadline_s:g} s")
-        return None
+    def _abort(self, client: Client | None) -> Deferred | None:
+        if client is None:
+            return None
+        return barrier(client, since_end_s=self._timing.since_end_s, deadline_s=self._service.deadline_s)
 
     def _abandon(self, copies: list[Copy], abort: Deferred) -> None:
         keys = [copy.key for copy in copies if copy.recorded]
@@ -251,8 +243,10 @@ class Transaction:
         self._copies.append(copy)
         self._known.setdefault(identity, copy)
 
-    def _turn_away(self, event: RecipientOffered, answer: Answer) -> Reply:
-        report = self._summary.of_refusal(event.path, answer.reply, cause=answer.cause, detail=answer.detail)
+    def _turn_away(self, event: RecipientOffered, answer: Answer, *, resolve_s: float) -> Reply:
+        report = self._summary.of_refusal(
+            event.path, answer.reply, cause=answer.cause, detail=answer.detail, resolve_s=resolve_s
+        )
         self._service.reporter.recipient(report)
         return answer.reply
 
@@ -278,7 +272,11 @@ class Transaction:
             copy.outcome = Deferred(Cause.BUG, repr(exc))
 
     def _report(self, copy: Copy) -> None:
-        self._service.reporter.recipient(self._summary.of_copy(copy, self._reply(copy)))
+        self._tell(copy, self._reply(copy))
+
+    def _tell(self, copy: Copy, reply: Reply | None) -> None:
+        is_last = copy is self._copies[-1]
+        self._service.reporter.recipient(self._summary.of_copy(copy, reply, is_last=is_last))
 
 
 def _sync(copy: Copy) -> None:

@@ -4,7 +4,7 @@ The fields of a log line, in its order.  A field without a value is left out of 
 
 | field | example | meaning |
 |---|---|---|
-| (first word) | `delivered` | the outcome: delivered, recognised, deferred, refused; or an event's name |
+| (first word) | `delivered` | delivered, recognised, deferred, refused, dropped; or an event's name |
 | `queue_id` | `4XyZ12abc` | Postfix's, from XFORWARD IDENT or the topmost Received line |
 | `id` | `1f3a77c0000012` | the transaction here; also in Received, and in the reply 250 |
 | `message_id` | `<a@example.org>` | the Message-ID header |
@@ -21,7 +21,7 @@ The fields of a log line, in its order.  A field without a value is left out of 
 | `client` | `unix`, `192.0.2.7:4711` | the peer |
 | `helo` | `mx.example.org` | what it called itself in LHLO |
 | `tls` | `true` | the connection is encrypted |
-| `PHASE_ms` | `sync_ms=0.42` | how long receive, stage, record, publish and sync took |
+| `PHASE_ms` | `sync_ms=0.42` | how long a phase took: see `metrics.PHASES` |
 
 An event has `level` (alert, error, warning, notice, info) and fields of its own.
 """
@@ -31,7 +31,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Literal
 
-OutcomeWord = Literal["delivered", "recognised", "deferred", "refused"]
+# dropped: the client gave up while it sent the message; nobody was answered
+OutcomeWord = Literal["delivered", "recognised", "deferred", "refused", "dropped"]
 
 
 class Level(IntEnum):
@@ -67,3 +68,6 @@ class RecipientReport:
     helo: str = ""
     tls: bool = False
     phases_ms: Mapping[str, float] = field(default_factory=dict)
+    # For counting only, not for the log.
+    is_last: bool = False  # of its message: what recipients share is counted once
+    received: str = ""  # the date of the topmost Received field, as written

@@ -1,17 +1,19 @@
 """The one door for everything observable.
 
 A process makes a Reporter before anything can go wrong, and starts it after the fork.  `recipient` is on
-the hot path: it counts, and leaves formatting and writing to a thread.  A log that nobody reads, or a history
+the hot path: it leaves counting, formatting and writing to a thread.  A log that nobody reads, or a history
 that cannot be written, delays nothing: the oldest reports are dropped, and the log says how many.
 """
 
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from lmtpd.report.counting import Counts
 from lmtpd.report.formats import (
     Fields,
     escaped,
@@ -25,9 +27,9 @@ from lmtpd.report.history import HistorySink, HistoryWriter
 from lmtpd.report.output import LineOutput
 from lmtpd.report.pump import CAPACITY_ITEMS, CLOSE_S, RETRY_S, Pump
 from lmtpd.report.records import Level, RecipientReport
+from lmtpd.report.tally import Sheet
 
 STDERR = 2
-DISTINCT_CAUSES = 200  # causes are a fixed vocabulary; a mistake there must not become a leak
 _PATIENCE_S = 0.5  # for one batch of lines into a log that nobody reads
 
 _LEVELS = {
@@ -35,6 +37,7 @@ _LEVELS = {
     "recognised": Level.INFO,
     "deferred": Level.WARNING,
     "refused": Level.NOTICE,
+    "dropped": Level.NOTICE,
 }
 
 
@@ -69,8 +72,10 @@ class Reporter:
         self._output = LineOutput(fd)
         self._capacity = capacity
         self._retry_s = retry_s
-        self._counts: dict[tuple[str, str], int] = {}
-        self._counting = threading.Lock()
+        self._counts = Counts()
+        self._counting = threading.Lock()  # never taken by a thread that delivers, but for rare things
+        self._uncounted: deque[RecipientReport] = deque()
+        self._counted_dropped = [0, 0]  # lines, rows
         self._lines: Pump[RecipientReport | Event] | None = None
         self._history: HistoryWriter | None = None
         self._stated_dropped_lines = 0
@@ -91,11 +96,16 @@ class Reporter:
         lines, self._lines = self._lines, None
         if lines is not None:
             lines.close(patience_s=CLOSE_S)
+        self._count_arrived()
+
+    def count_on(self, sheet: Sheet) -> None:
+        """Count where the server's other processes see it.  Once, at the start."""
+        with self._counting:
+            self._counts.move_to(sheet)
 
     def recipient(self, report: RecipientReport) -> None:
         """Tell what became of one recipient.  Never raises, never waits for the log or the disk."""
-        with self._counting:
-            self._count((report.outcome, report.cause))
+        self._uncounted.append(report)  # one step for the interpreter: no lock
         if self._lines is None:
             self._write([report])
         else:
@@ -113,10 +123,19 @@ class Reporter:
         fields = {"error": f"{type(exc).__name__}: {exc}", **fields}
         self._tell(Event(self._clock(), Level.ERROR, "bug", fields, text))
 
+    def count(self, name: str, *labels: str) -> None:
+        """Count what has no line in the log: a metric of lmtpd.report.metrics, and its labels.
+
+        Takes a lock, so it is for what is rare.  A recipient's cause needs none of this: reports are counted.
+        """
+        with self._counting:
+            self._counts.add(name, *labels)
+
     def counts(self) -> dict[tuple[str, str], int]:
         """Recipients so far by (outcome, cause)."""
+        self._count_arrived()
         with self._counting:
-            return dict(self._counts)
+            return self._counts.outcomes()
 
     @property
     def dropped_lines(self) -> int:
@@ -128,13 +147,24 @@ class Reporter:
         """Reports that the history could not take."""
         return self._history.pump.dropped if self._history else 0
 
-    def _count(self, key: tuple[str, str]) -> None:
-        counts = self._counts
-        if key not in counts and len(counts) >= DISTINCT_CAUSES:
-            key = (key[0], "other")
-        counts[key] = counts.get(key, 0) + 1
+    def _count_arrived(self) -> None:
+        """Count each report once, whatever the log or the history can take."""
+        with self._counting:
+            while self._uncounted:
+                try:
+                    self._counts.report(self._uncounted.popleft())
+                except Exception:  # noqa: BLE001 a bug in here must not stop the log
+                    self._counts.add("events", "bug", "error")
+            for place, (name, dropped) in enumerate(
+                (("log_lines_dropped", self.dropped_lines), ("history_rows_dropped", self.dropped_rows))
+            ):
+                if dropped > self._counted_dropped[place]:
+                    self._counts.add(name, amount=dropped - self._counted_dropped[place])
+                    self._counted_dropped[place] = dropped
 
     def _tell(self, event: Event) -> None:
+        with self._counting:
+            self._counts.event(event.name, event.level)
         lines = self._lines
         if lines is None:
             self._write([event])
@@ -144,6 +174,7 @@ class Reporter:
 
     def _write(self, batch: Sequence[RecipientReport | Event]) -> int:
         """Write a line for each; return how many are done."""
+        self._count_arrived()
         lines = [self._rendered(item) for item in batch]
         left = self._output.write(lines, patience_s=_PATIENCE_S)
         if not left:

@@ -15,8 +15,9 @@ import time
 from collections.abc import Callable
 from ssl import SSLContext
 
+from lmtpd.delivery.barrier import Verdict
 from lmtpd.delivery.service import Commit, Service
-from lmtpd.delivery.transaction import Transaction, Verdict
+from lmtpd.delivery.transaction import Transaction
 from lmtpd.protocol import events, replies
 from lmtpd.protocol.replies import Reply
 from lmtpd.protocol.session import Session
@@ -209,6 +210,7 @@ class Connection:
         else:
             transaction.release()
         if lost:
+            self._service.reporter.count("aborts", "reply")
             raise PeerLost("while its replies were sent")
 
     def _start_tls(self) -> None:

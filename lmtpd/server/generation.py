@@ -92,6 +92,7 @@ class Generation:
         """Be a worker, from the fork to the exit code."""
         try:
             service = build(self.config)
+            service.reporter.count_on(seat.sheet())
         except CannotStart as exc:
             control.send(str(exc).encode())
             return exc.code

@@ -9,58 +9,67 @@ import math
 import os
 import select
 import signal
-import socket
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from lmtpd.config import Config, ConfigError
 from lmtpd.report.records import Level
 from lmtpd.report.reporter import Reporter
+from lmtpd.server.attendants import Attendant
 from lmtpd.server.board import Board
-from lmtpd.server.children import HANDLED, Child, Closable, spawn
+from lmtpd.server.children import HANDLED, Child, Closable
 from lmtpd.server.errors import CannotStart
+from lmtpd.server.exporter import Expose, exporter_of
 from lmtpd.server.generation import BuildService, Generation
 from lmtpd.server.listeners import open_listeners
 from lmtpd.server.startup import become_server
 from lmtpd.server.systemd import adopt_sockets, notify
 from lmtpd.server.tls import tls_context
-from lmtpd.server.watcher import watch_config
+from lmtpd.server.watcher import watcher_of
 from lmtpd.server.worker import DRAIN, RETIRE
 from storage.server_lock import ServerLock
 
 KILL_S = 10.0  # from SIGTERM to SIGKILL for workers that are still there
 OLD_GENERATIONS = 8  # that may wait for their clients to leave; earlier ones are told to drain
-WATCHER_PAUSE_S = 5.0  # until a watcher that died, for want of inotify watches, say, is replaced
 
 
-def run(config: Config, reload: Callable[[], Config], *, build: BuildService, reporter: Reporter) -> int:
+def run(
+    config: Config, reload: Callable[[], Config], *, build: BuildService, reporter: Reporter, expose: Expose
+) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code. Raises CannotStart.
 
-    reload makes the new configuration after SIGHUP, or raises ConfigError. build makes a worker's service;
-    it is called in the worker, after the fork.
+    reload makes the new configuration after SIGHUP, or raises ConfigError. build makes a worker's service,
+    expose what the metrics' process answers; both are called there, after the fork.
     """
-    return Supervisor(config, reload, build=build, reporter=reporter).run()
+    return Supervisor(config, reload, build=build, reporter=reporter, expose=expose).run()
 
 
 class Supervisor:
     """The loop, and what it knows."""
 
     def __init__(
-        self, config: Config, reload: Callable[[], Config], *, build: BuildService, reporter: Reporter
+        self,
+        config: Config,
+        reload: Callable[[], Config],
+        *,
+        build: BuildService,
+        reporter: Reporter,
+        expose: Expose,
     ) -> None:
         self._config = config
         self._reload = reload
         self._build = build
         self._reporter = reporter
         self._board = Board()
+        self._attendants = (
+            Attendant("watcher", watcher_of),
+            Attendant("metrics", lambda config: exporter_of(config, self._board, expose)),
+        )
         self._signals: list[int] = []
         self._wake, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._current: Generation | None = None
         self._coming: Generation | None = None
         self._leaving: list[Generation] = []
-        self._watcher: Child | None = None
-        self._watches_at = 0.0
         self._reload_is_due = False
         self._stopping = False
         self._kills_at = math.inf
@@ -70,6 +79,7 @@ class Supervisor:
     def run(self) -> int:
         """See run() of this module."""
         self._listen_to_signals()
+        self._reporter.count_on(self._board.tally.sheet(0))
         tls = tls_context(self._config.tls)
         listeners = open_listeners(self._config.listen, held=adopt_sockets(os.environ))
         try:
@@ -109,8 +119,8 @@ class Supervisor:
             self._promote(self._coming)
         if self._reload_is_due and self._current is not None:
             self._begin_reload(self._current)
-        if self._current is not None and self._watcher is None and time.monotonic() >= self._watches_at:
-            self._fork_watcher(self._current.config.file)
+        if self._current is not None:
+            self._fork_attendants(self._current.config)
 
     def _wait(self) -> None:
         """Sleep until a signal, a child's word or end, or an appointment; then take note of it."""
@@ -135,8 +145,8 @@ class Supervisor:
         if not self._stopping:
             growing = [each for each in (self._coming, self._current) if each is not None]
             appointments += [generation.forks_at for generation in growing]
-            if self._current is not None and self._watcher is None:
-                appointments.append(self._watches_at)
+            if self._current is not None:
+                appointments += [attendant.starts_at for attendant in self._attendants]
         rest_s = min(appointments) - time.monotonic()
         return None if rest_s == math.inf else max(0.0, rest_s) * 1000
 
@@ -151,7 +161,7 @@ class Supervisor:
 
     def _children(self) -> list[Child]:
         workers = [child for generation in self._generations() for child in generation.workers]
-        return workers if self._watcher is None else [*workers, self._watcher]
+        return workers + [child for attendant in self._attendants for child in attendant.children]
 
     # -- children
 
@@ -161,17 +171,14 @@ class Supervisor:
         except OSError as exc:
             self._reporter.event(Level.ERROR, "fork_failed", error=str(exc))
 
-    def _fork_watcher(self, file: Path | None) -> None:
-        self._watches_at = math.inf
-        if file is None:
-            return
-
-        def watch(control: socket.socket) -> int:
-            watch_config(file, control, supervisor=os.getppid())
-            return os.EX_OK
-
+    def _fork_attendants(self, config: Config) -> None:
         lock = [self._lock] if self._lock is not None else []
-        self._watcher = spawn(watch, inherited=[*self._not_for(None), *lock])
+        for attendant in self._attendants:
+            if time.monotonic() >= attendant.starts_at:
+                try:
+                    attendant.start(config, inherited=[*self._not_for(None), *lock])
+                except OSError as exc:
+                    self._reporter.event(Level.ERROR, "fork_failed", error=str(exc))
 
     def _not_for(self, generation: Generation | None) -> list[Closable]:
         """List what a new child must not keep: a removed listener would not be closed while it lives."""
@@ -185,11 +192,11 @@ class Supervisor:
             pass  # its last words may be unread
         child.control.close()
         how = child.last_words or (f"signal {-code}" if code < 0 else f"exit code {code}")
-        if child is self._watcher:
-            self._watcher, self._watches_at = None, time.monotonic() + WATCHER_PAUSE_S
-            if not self._stopping:
-                self._reporter.event(Level.WARNING, "watcher_died", pid=child.pid, how=how)
-            return
+        for attendant in self._attendants:
+            if child in attendant.children:
+                if attendant.bury():
+                    self._reporter.event(Level.WARNING, f"{attendant.name}_died", pid=child.pid, how=how)
+                return
         generation = next(each for each in self._generations() if child in each.workers)
         generation.bury(child, self._board)
         if generation in self._leaving and not generation.workers:
@@ -212,6 +219,7 @@ class Supervisor:
             self._drop_listeners(old, kept_by=coming)
             old.tell(RETIRE)
             self._leaving.append(old)
+            self._attendants[1].renew()
         name = "started" if old is None else "reloaded"
         self._reporter.event(Level.NOTICE, name, listen=where, workers=workers)
         notify(os.environ, "READY=1")
@@ -276,8 +284,8 @@ class Supervisor:
             generation.tell(DRAIN)
             for listening in generation.listeners:
                 listening.remove()
-        if self._watcher is not None:
-            self._watcher.kill()
+        for attendant in self._attendants:
+            attendant.end()
 
 
 def _refuse_fixed_keys(running: Config, wanted: Config) -> None:

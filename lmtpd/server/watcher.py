@@ -10,12 +10,27 @@ import signal
 import socket
 from pathlib import Path
 
+from lmtpd.config import Config
+from lmtpd.server.attendants import Main
 from storage.watch import DirectoryWatch
 
 QUIET_S = 0.3  # an editor writes, renames and sets modes: one reload for all of it
 LOOK_S = 30.0  # unasked: a link's target, or a network file system, sends no notice
 
 Fingerprint = tuple[int, int, int, int]
+
+
+def watcher_of(config: Config) -> Main | None:
+    """Return what the watcher's process runs; None: there is no file."""
+    file = config.file
+    if file is None:
+        return None
+
+    def watch(control: socket.socket) -> int:
+        watch_config(file, control, supervisor=os.getppid())
+        return os.EX_OK
+
+    return watch
 
 
 def watch_config(file: Path, control: socket.socket, *, supervisor: int) -> None:

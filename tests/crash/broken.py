@@ -15,10 +15,11 @@ from contextlib import suppress
 from types import ModuleType
 
 import lmtpd.__main__
+from lmtpd.delivery.barrier import Client, Verdict
 from lmtpd.delivery.copy import Copy
 from lmtpd.delivery.intent import Intents
 from lmtpd.delivery.outcomes import Delivered
-from lmtpd.delivery.transaction import Client, Transaction, Verdict
+from lmtpd.delivery.transaction import Transaction
 from lmtpd.protocol.replies import Reply
 from lmtpd.server.connection import Connection
 from storage import disk, ledger_tables, maildirs

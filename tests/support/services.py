@@ -5,13 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
+from lmtpd.delivery.barrier import Verdict
 from lmtpd.delivery.housekeeping import Housekeeper
 from lmtpd.delivery.intent import Intents
 from lmtpd.delivery.peer import Peer
 from lmtpd.delivery.plan import Filter, Keep
 from lmtpd.delivery.quota import QuotaRules, Quotas
 from lmtpd.delivery.service import Commit, Service
-from lmtpd.delivery.transaction import Transaction, Verdict
+from lmtpd.delivery.transaction import Transaction
 from lmtpd.protocol.addresses import Address, parse_path
 from lmtpd.protocol.events import NO_PARAMETERS, NOT_FORWARDED, Envelope, RecipientOffered
 from lmtpd.protocol.replies import Reply

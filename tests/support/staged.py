@@ -90,9 +90,8 @@ class StagedServer(Server):
         )
 
     def watchers(self) -> list[int]:
-        """List the processes that watch the configuration file: children that accept nothing."""
-        workers = self.workers
-        return [pid for pid in children_of(self.pid) if pid not in workers and len(open_files(pid)) > 3]
+        """List the processes that watch the configuration file: children that have inotify(7) at work."""
+        return [pid for pid in children_of(self.pid) if "anon_inode:inotify" in open_files(pid)]
 
     def wait_for_log(self, words: str, *, times: int = 1) -> None:
         """Wait until the log has the words so many times."""

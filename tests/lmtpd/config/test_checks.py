@@ -132,3 +132,8 @@ def test_ordinary_configuration_has_no_warning(tmp_path, monkeypatch):
     )
 
     assert list(warnings(config)) == []
+
+
+def test_metrics_are_shown_in_one_place():
+    with pytest.raises(ConfigError, match=r"metrics\.tcp = .*cannot be combined with metrics\.unix"):
+        load(None, [MAILBOXES, setting("metrics.tcp=127.0.0.1:9824"), setting("metrics.unix=/run/m")])

@@ -70,6 +70,10 @@ history_days = 3
 [log]
 format = "json"
 target = "journal"
+[metrics]
+serve = false
+unix = "{folder}/metrics"
+mode = "0666"
 """
 
 
@@ -114,7 +118,8 @@ def test_every_key_of_the_contract_is_known(tmp_path):
     assert (tcp.host, tcp.port) == ("127.0.0.1", 24)
     assert config.ledger_path == Path("/var/lib/lmtpd/other.db")
     assert config.postmaster == "admin@example.org"
-    assert "default" not in {config.sources[written(path)] for path, _ in effective(config)}
+    defaults = [key for path, _ in effective(config) if config.sources[key := written(path)] == "default"]
+    assert defaults == ["metrics.tcp"]  # which excludes metrics.unix
 
 
 def test_paths_count_from_the_working_directory(tmp_path, monkeypatch):

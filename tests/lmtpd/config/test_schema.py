@@ -55,6 +55,10 @@ def test_defaults_are_those_of_the_contract():  # Long because every key is name
         "ledger.history_days": 30,
         "log.format": "text",
         "log.target": "stderr",
+        "metrics.serve": True,
+        "metrics.unix": "/var/lib/lmtpd/metrics.sock",
+        "metrics.mode": "0660",
+        "metrics.tcp": None,
     }
 
 
@@ -111,3 +115,15 @@ def test_effective_values_can_be_written_as_json():
     )
 
     assert json.dumps({written(path): value for path, value in effective(config)})
+
+
+def test_metrics_are_shown_in_the_state_directory_unless_set():
+    def address(*settings: str) -> object:
+        return load(None, [MAILBOXES, *map(setting, settings)]).metrics_address
+
+    assert address("state=/s") == "/s/metrics.sock"
+    assert address("metrics.unix=/run/m.sock") == "/run/m.sock"
+    assert address("metrics.tcp=127.0.0.1:9824") == ("127.0.0.1", 9824)
+    assert address("metrics.tcp=localhost:9824") == ("127.0.0.1", 9824)
+    assert address("metrics.tcp=[::1]:9824") == ("::1", 9824)
+    assert address("metrics.serve=false") is None

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lmtpd.config import ConfigError, Override, load
+from lmtpd.config import ConfigError, Override, load, values
 from tests.support.configs import MAILBOXES, problems_of, setting
 
 NUMBERS = {
@@ -210,3 +210,9 @@ def test_ports(port, fits):
     else:
         with pytest.raises(ConfigError, match="from 0 to 65535"):
             load(None, flags)
+
+
+@pytest.mark.parametrize("given", ["192.0.2.1:9824", "0.0.0.0:9824", "[::]:9824", "example.org:9824"])
+def test_metrics_do_not_leave_the_machine(given):
+    with pytest.raises(ValueError, match="loopback"):
+        values.loopback(given)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from lmtpd.delivery.headers import (
     DateClock,
     Trace,
+    date_of,
     header_end,
     hops_of,
     message_id_of,
@@ -17,6 +18,7 @@ from lmtpd.delivery.headers import (
     protocol_name,
     queue_id_of,
     source_clause,
+    topmost_received,
     without_return_path,
 )
 
@@ -117,10 +119,22 @@ def test_dropping_return_path_agrees_with_a_dull_line_reader(pieces: list[bytes]
 
 
 def test_queue_id_is_the_topmost_received_line():
-    assert queue_id_of(POSTFIX) == "4F2Bz91kQ0z1X"
-    assert queue_id_of(b"Subject: id 5\n") == ""
-    assert queue_id_of(b"Received: by x with local\n\t(envelope-from <id@x>); date\n" + POSTFIX) == ""
-    assert queue_id_of(b"Subject: x\r\nReceived: by x\r\n\tid ABC; d\r\n") == "ABC"
+    def queue_id_in(header: bytes) -> str:
+        return queue_id_of(topmost_received(header))
+
+    assert queue_id_in(POSTFIX) == "4F2Bz91kQ0z1X"
+    assert queue_id_in(b"Subject: id 5\n") == ""
+    assert queue_id_in(b"Received: by x with local\n\t(envelope-from <id@x>); date\n" + POSTFIX) == ""
+    assert queue_id_in(b"Subject: x\r\nReceived: by x\r\n\tid ABC; d\r\n") == "ABC"
+
+
+def test_date_is_what_stands_behind_the_last_semicolon():
+    assert date_of(topmost_received(POSTFIX)) == "Tue, 24 Nov 2026 05:00:00 +0000 (UTC)"
+    assert date_of(b" by x (a; b) id 5;\r\n\tTue, 24 Nov 2026 10:00:00 +0000") == (
+        "Tue, 24 Nov 2026 10:00:00 +0000"
+    )
+    assert date_of(b" by x id 5") == ""
+    assert date_of(b"; \xff" + b"x" * 200) == "\N{REPLACEMENT CHARACTER}" + "x" * 98
 
 
 def test_message_id_is_taken_as_written_but_printable():

@@ -2,10 +2,11 @@ from dataclasses import replace
 
 import pytest
 
+from lmtpd.delivery.barrier import Verdict
 from lmtpd.delivery.outcomes import Deferred, Refused
 from lmtpd.delivery.peer import Peer
 from lmtpd.delivery.quota import Quotas
-from lmtpd.delivery.transaction import Transaction, Verdict
+from lmtpd.delivery.transaction import Transaction
 from lmtpd.recipients.mailbox import Mailbox
 from storage.disk import Disk
 from storage.folders import Layout

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from lmtpd.delivery.barrier import Verdict
 from lmtpd.delivery.message import Message
 from lmtpd.delivery.plan import HOPS, Plan
 from lmtpd.delivery.service import Commit
-from lmtpd.delivery.transaction import Transaction, Verdict
+from lmtpd.delivery.transaction import Transaction
 from lmtpd.protocol import replies
 from lmtpd.recipients.mailbox import Mailbox
 from lmtpd.recipients.maildirs import Detail
@@ -258,18 +259,3 @@ def test_hold_forgets_what_is_dropped(tmp_path: Path):
     assert codes(answered) == [250]
     assert files(tmp_path, "example.org/a") == []
     assert leftovers(tmp_path) == []
-
-
-def test_every_recipient_is_reported_once_with_what_postfix_called_it(tmp_path: Path):
-    service = make_service(tmp_path)
-    received = b"Received: by mx.example.net (Postfix) id 4XYZ\r\n\tfor <a>; date\r\n"
-
-    deliver(service, [A, A, B], received + BODY)
-
-    assert isinstance(service.reporter, KeptReports)
-    reports = service.reporter.reports
-    assert [report.recipient for report in reports] == [A, A, B]
-    assert {report.queue_id for report in reports} == {"4XYZ"}
-    assert {report.message_id for report in reports} == {"<1@x>"}
-    assert reports[0].file == files(tmp_path, "example.org/a")[0].name
-    assert set(reports[0].phases_ms) == {"receive", "stage", "record", "publish", "sync"}

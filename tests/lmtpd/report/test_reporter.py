@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from lmtpd.report.counting import DISTINCT_CAUSES
 from lmtpd.report.records import Level
-from lmtpd.report.reporter import DISTINCT_CAUSES
 from tests.support.reports import WAIT_S, Rows, report, reporter
 
 

@@ -2,7 +2,7 @@
 
 import os
 
-from lmtpd.server.board import SEATS, Board, Seat
+from lmtpd.server.board import SEATS, Board, Figures, Seat
 
 
 def seated(board: Board) -> Seat:
@@ -92,3 +92,27 @@ def test_figures_cross_a_fork():
 
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert board.connections() == 2
+
+
+def test_seats_show_who_has_them_and_what_they_have_seen():
+    board = Board()
+    first, second = board.take_seat(), board.take_seat()
+    Seat(board, first).open()
+    Seat(board, first).add()
+    Seat(board, second).add()
+    Seat(board, second).subtract()
+
+    assert board.seats() == [Figures(True, 1, 1, os.getpid()), Figures(False, 0, 1, 0)]
+
+    board.clear_seat(first)
+    assert board.seats()[0] == Figures(False, 0, 1, 0)
+
+
+def test_each_seat_has_a_sheet_behind_the_supervisors():
+    board = Board()
+    seat = seated(board)
+
+    board.tally.sheet(0).add(("a",))
+    seat.sheet().add(("b",))
+
+    assert board.tally.read() == [{("a",): 1.0}, {("b",): 1.0}]

@@ -230,7 +230,7 @@ def test_a_changed_file_is_a_reload(tmp_path):
 
 
 def test_a_watcher_that_died_is_replaced(tmp_path):
-    speed = {"supervisor.WATCHER_PAUSE_S": 0.1}
+    speed = {"attendants.PAUSE_S": 0.1}
     with StagedServer(tmp_path, listen=[], config=toml(tmp_path), speed=speed) as server:
         (watcher,) = wait_for(server.watchers, "the watcher")
 
