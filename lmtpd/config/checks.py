@@ -7,6 +7,7 @@ from collections.abc import Iterator, Set
 from enum import Enum
 from itertools import combinations
 
+from lmtpd.config.keys import LISTENERS
 from lmtpd.config.problems import Finding
 from lmtpd.config.schema import Config, TcpListener, UnixListener
 
@@ -81,9 +82,14 @@ def below_postfix_queue(path: str) -> bool:
 
 
 def _listeners(config: Config) -> Iterator[Finding]:
-    for (_, one), (index, other) in combinations(enumerate(config.listen), 2):
+    listed = [
+        ((name, index), listener)
+        for name in LISTENERS
+        for index, listener in enumerate(getattr(config, name))
+    ]
+    for (_, one), (path, other) in combinations(listed, 2):
         if str(one) == str(other):
-            yield Finding(("listen", index), f"{other} is listed twice")
+            yield Finding(path, f"{other} is listed twice")
     if config.delivery.commit == "hold":
         for listener in config.listen:
             if isinstance(listener, UnixListener) and below_postfix_queue(listener.unix):

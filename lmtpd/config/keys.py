@@ -10,6 +10,8 @@ from pydantic import BaseModel
 from lmtpd.config.places import KeyPath
 from lmtpd.config.schema import Config
 
+LISTENERS = ("listen", "policy", "socketmap")  # lists of sockets
+
 
 def written(path: KeyPath) -> str:
     """Write a key as messages and `--set` do: limits.recipients, listen[0].mode."""
@@ -34,7 +36,7 @@ def unknown_key(path: KeyPath) -> str:
     """Say what is wrong with a key that is not in the schema, and what was probably meant."""
     *table, name = _names_only(path)
     siblings = allowed_in(tuple(table))
-    if tuple(table) == ("listen",) and name in siblings:
+    if table and table[0] in LISTENERS and name in siblings:
         return "belongs to unix sockets only"
     elsewhere = [key for key in _keys() if key[-1] == name and len(key) == 2]
     if near := difflib.get_close_matches(name, siblings, n=1):

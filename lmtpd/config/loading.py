@@ -11,10 +11,8 @@ from lmtpd.config.effective import effective
 from lmtpd.config.keys import written
 from lmtpd.config.layers import Layers, Override
 from lmtpd.config.places import KeyPath
-from lmtpd.config.problems import ConfigError, Finding, findings, shown
+from lmtpd.config.problems import TABLE_LISTS, ConfigError, Finding, findings, shown
 from lmtpd.config.schema import Config
-
-_LISTS = ("listen", "recipients")
 
 
 def load(
@@ -66,7 +64,7 @@ def _without(tables: dict[str, Any], faulty: Set[KeyPath]) -> dict[str, Any]:
     result = {name: dict(value) if isinstance(value, dict) else value for name, value in tables.items()}
     for section, *rest in faulty:
         table = result.get(str(section))
-        if section in _LISTS or not rest or not isinstance(table, dict) or rest[0] not in table:
+        if section in TABLE_LISTS or not rest or not isinstance(table, dict) or rest[0] not in table:
             result.pop(str(section), None)
         else:
             del table[rest[0]]

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from lmtpd.config.keys import unknown_key, written
+from lmtpd.config.keys import LISTENERS, unknown_key, written
 from lmtpd.config.places import KeyPath
 from lmtpd.config.values import kind
 
+TABLE_LISTS = (*LISTENERS, "recipients")
 SHOWN_CHARACTERS = 80  # of a wrong value; the file has the rest
 
 
@@ -67,7 +68,7 @@ def findings(error: ValidationError) -> Iterator[Finding]:
 
 def _without_tag(path: KeyPath) -> KeyPath:
     """Drop the name that pydantic inserts for the chosen kind of listener or source."""
-    return path[:2] + path[3:] if path[0] in ("listen", "recipients") and len(path) > 2 else path
+    return path[:2] + path[3:] if path[0] in TABLE_LISTS and len(path) > 2 else path
 
 
 def _message(path: KeyPath, detail: ErrorDetails) -> str:
@@ -78,7 +79,7 @@ def _message(path: KeyPath, detail: ErrorDetails) -> str:
             return unknown_key(path)
         case "missing":
             return "is missing" + ("; TLS needs both cert and key" if path[0] == "tls" else "")
-        case "tuple_type" if path in (("listen",), ("recipients",)):
+        case "tuple_type" if len(path) == 1 and path[0] in TABLE_LISTS:
             return f"must be a list of tables: begin each with [[{path[0]}]]"
         case "tuple_type":
             return f"must be a list, not {kind(detail['input'])}"

@@ -198,6 +198,8 @@ class Config(Section):
     )
     state: PathText = "/var/lib/lmtpd"
     listen: tuple[Listener, ...] = ()
+    policy: tuple[Listener, ...] = ()
+    socketmap: tuple[Listener, ...] = ()
     tls: Tls | None = None
     server: Server = Server()
     limits: Limits = Limits()
@@ -225,6 +227,11 @@ class Config(Section):
     def remember_origin(self, file: Path | None, sources: Mapping[str, str]) -> None:
         """Keep what `file` and `sources` tell; called once, by `load`."""
         self._file, self._sources = file, sources
+
+    @property
+    def sockets(self) -> tuple[Listener, ...]:
+        """All sockets that the server listens on, whatever is spoken there."""
+        return (*self.listen, *self.policy, *self.socketmap)
 
     @property
     def template(self) -> Template:

@@ -81,7 +81,7 @@ class Supervisor:
         self._listen_to_signals()
         self._reporter.count_on(self._board.tally.sheet(0))
         tls = tls_context(self._config.tls)
-        listeners = open_listeners(self._config.listen, held=adopt_sockets(os.environ))
+        listeners = open_listeners(self._config.sockets, held=adopt_sockets(os.environ))
         try:
             self._lock = become_server(self._config)
         except CannotStart:
@@ -234,7 +234,7 @@ class Supervisor:
             config = self._reload()
             _refuse_fixed_keys(current.config, config)
             tls = tls_context(config.tls)
-            listeners = open_listeners(config.listen, held=current.listeners)
+            listeners = open_listeners(config.sockets, held=current.listeners)
         except (ConfigError, CannotStart) as exc:
             self._report_failed_reload(exc)
         except Exception as exc:  # noqa: BLE001 a bug in here is no reason to stop serving

@@ -30,6 +30,8 @@ from lmtpd.server.connection import Connection
 from lmtpd.server.crew import Crew
 from lmtpd.server.drain import Drain
 from lmtpd.server.listeners import BACKLOG, Listening
+from lmtpd.server.lookups import IDLE_S as LOOKUP_IDLE_S
+from lmtpd.server.lookups import Lookups, asked_on
 from lmtpd.server.stream import Stream
 
 # What the supervisor says on the control socket.
@@ -61,6 +63,7 @@ class Worker:
         self._config = config
         self._service = service
         self._listeners = list(listeners)
+        self._asked = asked_on(config)
         self._tls = tls
         self._control = control
         self._seat = seat
@@ -184,7 +187,7 @@ class Worker:
             return False  # else: that client has given up already, accept(2)
         self._seat.add()
         try:
-            self._crew.start(partial(self._serve, sock, address, is_unix=listening.is_unix))
+            self._crew.start(partial(self._serve, sock, address, listening))
         except (RuntimeError, MemoryError):
             self._seat.subtract()
             _refuse(sock)
@@ -203,28 +206,37 @@ class Worker:
             _refuse(sock)
         self._reserve = _open_reserve()
 
-    def _serve(self, sock: socket.socket, address: object, *, is_unix: bool) -> None:
+    def _serve(self, sock: socket.socket, address: object, listening: Listening) -> None:
         """Serve one client; the whole life of a thread's job."""
         try:
-            peer = self._peer(address, is_unix=is_unix)
-            starttls = self._tls is not None and not is_unix
-            limit = self._config.server.connections
-            crowded = self._seat.is_crowded(limit)
-            Connection(
-                Stream(sock, drain=self._drain, idle_s=self._config.limits.idle_s),
-                Session(self._settings(starttls=starttls, xforward=peer.trusted)),
-                service=self._service,
-                begin=partial(Transaction, self._service, peer),
-                is_crowded=partial(self._seat.is_crowded, limit) if crowded else _never,
-                drain=self._drain,
-                tls=self._tls,
-            ).serve()
+            ask = self._asked.get(listening.configured)
+            if ask is None:
+                self._deliver(sock, address, is_unix=listening.is_unix)
+            else:
+                stream = Stream(sock, drain=self._drain, idle_s=LOOKUP_IDLE_S)
+                Lookups(stream, ask(self._service), self._service).serve()
         except Exception as exc:  # noqa: BLE001 a bug ends this connection and no other
             self._service.reporter.bug(exc)
         finally:
             sock.close()
             if not self._seat.subtract() and self._leaving:
                 os.write(self._waker, b"\0")
+
+    def _deliver(self, sock: socket.socket, address: object, *, is_unix: bool) -> None:
+        """Speak LMTP."""
+        peer = self._peer(address, is_unix=is_unix)
+        starttls = self._tls is not None and not is_unix
+        limit = self._config.server.connections
+        crowded = self._seat.is_crowded(limit)
+        Connection(
+            Stream(sock, drain=self._drain, idle_s=self._config.limits.idle_s),
+            Session(self._settings(starttls=starttls, xforward=peer.trusted)),
+            service=self._service,
+            begin=partial(Transaction, self._service, peer),
+            is_crowded=partial(self._seat.is_crowded, limit) if crowded else _never,
+            drain=self._drain,
+            tls=self._tls,
+        ).serve()
 
     def _peer(self, address: object, *, is_unix: bool) -> Peer:
         if is_unix:

@@ -152,11 +152,11 @@ class Postfix:
             assert found, text
             return found[1].decode()
 
-    def ask(self, recipient: str) -> tuple[int, str]:
-        """Return what smtpd answers to RCPT."""
+    def ask(self, recipient: str, *, size: int | None = None) -> tuple[int, str]:
+        """Return what smtpd answers to RCPT, for a message of the size announced, if any."""
         with smtplib.SMTP("127.0.0.1", self.port, timeout=60) as client:
             client.ehlo("client.example.org")
-            client.mail("sender@example.org")
+            client.mail("sender@example.org", [] if size is None else [f"SIZE={size}"])
             code, text = client.rcpt(recipient)
             return code, text.decode()
 

@@ -29,6 +29,13 @@ group = "root"
 mode = "0600"
 [[listen]]
 tcp = "127.0.0.1:24"
+[[policy]]
+unix = "{folder}/policy"
+owner = "{me}"
+group = "root"
+mode = "0600"
+[[socketmap]]
+tcp = "127.0.0.1:2526"
 [tls]
 cert = "{folder}/both.pem"
 key = "{folder}/both.pem"

@@ -24,6 +24,8 @@ def test_defaults_are_those_of_the_contract():  # Long because every key is name
         "hostname": "mx.example.org",
         "state": "/var/lib/lmtpd",
         "listen": [],
+        "policy": [],
+        "socketmap": [],
         "tls": None,
         "server.workers": 2,
         "server.connections": 1000,
