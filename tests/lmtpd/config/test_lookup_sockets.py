@@ -37,6 +37,8 @@ def test_mistakes_are_told_as_for_listen(tmp_path):
     assert problems_of(tmp_path, text) == [
         'lmtpd.toml:1: policy = {"unix": "/run/x"}: must be a list of tables: begin each with [[policy]]',
         'lmtpd.toml:5: socketmap[0].mode = "0600": belongs to unix sockets only',
-        'lmtpd.toml:6: socketmap[1] = {"port": 3}: must be a table with either unix = "PATH" or'
-        ' tcp = "HOST:PORT"',
+        (
+            'lmtpd.toml:6: socketmap[1] = {"port": 3}: must be a table with either unix = "PATH" or'
+            ' tcp = "HOST:PORT"'
+        ),
     ]
