@@ -6,6 +6,7 @@ import pytest
 
 from lmtpd.protocol import replies
 from lmtpd.server.lookups import PolicyDialogue, SocketmapDialogue
+from tests.support.polling import wait_for
 from tests.support.postfix import public_folder
 from tests.support.quotas import make_maildir, put
 from tests.support.server import Server
@@ -164,7 +165,7 @@ def test_who_speaks_something_else_is_cut_off_and_nobody_else(server):
     with connect(server, "policy") as asking:
         asking.sendall(b"LHLO x\r\n\n\n")
         assert asking.recv(200) == b""
-    assert "question_not_understood" in server.log
+    wait_for(lambda: "question_not_understood" in server.log, "a line in the log")
 
     with connect(server, "policy") as asking:
         asking.sendall(policy("a@example.org"))
