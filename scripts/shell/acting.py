@@ -2,13 +2,17 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Self, TypeVar
 
 from scripts.shell.selection import Target
 from storage.directory import Directory
 from storage.disk import Disk
 from storage.opening import descend
 from storage.rights import acting_as
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -18,3 +22,37 @@ def as_owner(target: Target) -> Iterator[Directory]:
     status = os.fstat(maildir.fd)
     with acting_as(status.st_uid, status.st_gid):
         yield maildir
+
+
+@contextmanager
+def as_oneself(target: Target) -> Iterator[Directory]:
+    """Open a Maildir as `as_owner`, for a job that says itself when it acts as whom (`Owner`)."""
+    yield descend(Disk(), target.where, create=False)[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose something is: a job that reads in one place and writes in another acts as each in turn."""
+
+    uid: int
+    gid: int
+
+    @classmethod
+    def of(cls, fd: int) -> Self:
+        """Ask whose an open file or directory is."""
+        status = os.fstat(fd)
+        return cls(status.st_uid, status.st_gid)
+
+    def acting(self) -> AbstractContextManager[None]:
+        """Have his rights, started as root; otherwise nothing changes."""
+        return acting_as(self.uid, self.gid)
+
+    def steps(self, steps: Iterator[T]) -> Iterator[T]:
+        """Take each step of a generator with his rights, and nothing of what is done between them."""
+        while True:
+            with self.acting():
+                try:
+                    step = next(steps)
+                except StopIteration:
+                    return
+            yield step

@@ -1,0 +1,117 @@
+"""The scripts that move mail, beside Dovecot's IMAP server and while lmtpd delivers into the same Maildir."""
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+
+from scripts import importing
+from tests.support.dovecot import OWNER, Dovecot, dovecot
+from tests.support.imap_view import Seen, deliveries, view
+from tests.support.postfix import public_folder
+from tests.support.requirements import need
+from tests.support.scripting import runner
+from tests.support.server import Server
+
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("dovecot")]
+
+CONFIG = f"""\
+[server]
+run_as = "{OWNER}"
+"""
+
+Main = Callable[[Sequence[str]], int]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    need("root", "dovecot")
+    with public_folder("scripts") as folder:
+        for path in (folder / "mail", folder / "state"):
+            path.mkdir()
+            shutil.chown(path, OWNER, OWNER)
+        with Server(folder, config=CONFIG) as server:
+            yield server
+
+
+@pytest.fixture(scope="module")
+def reader(server: Server) -> Iterator[Dovecot]:
+    with dovecot(server.mail) as instance:
+        yield instance
+
+
+class Mailbox:
+    """One user's mailbox, with a client that stays logged in while the scripts work."""
+
+    def __init__(self, server: Server, reader: Dovecot, user: str) -> None:
+        self.server = server
+        self.address = f"{user}@example.org"
+        self.maildir = server.maildir(self.address)
+        self.client = reader.imap(self.address)
+
+    def deliver(self, *bodies: bytes) -> None:
+        with self.server.client() as client:
+            for body in bodies:
+                (reply,) = client.deliver("sender@example.org", [self.address], body)
+                assert reply.code == 250
+            client.quit()
+
+    def store(self, uid: int, flags: str) -> None:
+        self.client.select("INBOX")
+        self.client.uid("STORE", str(uid), "+FLAGS", flags)
+
+    def view(self, folder: str = "INBOX") -> tuple[int, dict[int, Seen]]:
+        return view(self.client, folder)
+
+
+@pytest.fixture
+def mailbox(server: Server, reader: Dovecot, request: pytest.FixtureRequest) -> Iterator[Mailbox]:
+    """A mailbox of the test's own, with three messages that a reader has seen, one answered and labelled."""
+    user = request.node.name.removeprefix("test_")[:40]
+    box = Mailbox(server, reader, user)
+    box.deliver(*(b"Subject: old %d\r\n\r\ntext\r\n" % number for number in range(3)))
+    _, messages = box.view()
+    box.store(min(messages), "(\\Answered \\Seen work)")
+    box.store(min(messages) + 1, "(\\Flagged)")
+    yield box
+    box.client.logout()
+    assert "Error" not in reader.log, reader.log
+    assert "Corrupt" not in reader.log, reader.log
+
+
+def old(messages: dict[int, Seen]) -> dict[int, Seen]:
+    return {uid: seen for uid, seen in messages.items() if seen.subject.startswith("old")}
+
+
+def subjects(messages: dict[int, Seen], start: str = "") -> list[str]:
+    return sorted(seen.subject for seen in messages.values() if seen.subject.startswith(start))
+
+
+def test_import(mailbox, tmp_path, capfd):
+    validity, before = mailbox.view()
+    (tmp_path / "mbox").write_bytes(
+        b"".join(
+            b"From a@b Mon Jan  5 10:00:00 2015\nStatus: RO\nX-Status: F\nX-Keywords: work play\n"
+            b"Subject: in %04d\n\ntext\n\n" % number
+            for number in range(300)
+        )
+    )
+    script = runner(importing.main, capfd)
+
+    with deliveries(mailbox.server, mailbox.address) as live:
+        result = script(mailbox.maildir, tmp_path / "mbox")
+        assert result.code == 0, result.err
+        mailbox.client.noop()
+        script(mailbox.maildir, tmp_path / "mbox", "--into", "Archive/2015")
+
+    validity_now, now = mailbox.view()
+    assert validity_now == validity
+    assert old(now) == old(before)
+    assert subjects(now, "live") == sorted(live)
+    incoming = [now[uid] for uid in sorted(now) if now[uid].subject.startswith("in")]
+    # UIDs are in the order of the mbox.
+    assert [seen.subject for seen in incoming] == [f"in {number:04}" for number in range(300)]
+    assert {seen.flags for seen in incoming} == {frozenset({"\\Seen", "\\Flagged", "work", "play"})}
+    assert {seen.date for seen in incoming} == {"05-Jan-2015 10:00:00 +0000"}
+    assert len(mailbox.view("Archive.2015")[1]) == 300
+    assert b"Archive.2015" in b" ".join(mailbox.client.lsub()[1])
