@@ -2,7 +2,7 @@
 
 A folder is named as people see it, "A/B". Maildir++ keeps it in the directory `.A.B` of the Maildir, the
 layout "fs" in `A/B`, each a Maildir of its own. Names are in modified UTF-7 (RFC 3501 5.1.3), as Dovecot
-and older Couriers have it.
+and older Couriers have it, or in UTF-8, as newer Couriers and Dovecot with ":UTF-8".
 
 The rule: what comes out is safe to open below a Maildir and hits nobody else's file, whatever came in.
 """
@@ -40,11 +40,18 @@ class Layout(Enum):
     FS = "fs"
 
 
+class FolderNames(Enum):
+    """How the names of folders are written on disk."""
+
+    UTF7 = "utf-7"  # modified
+    UTF8 = "utf-8"
+
+
 class FolderNameError(ValueError):
     """A folder cannot have this name."""
 
 
-def folder_parts(layout: Layout, folder: str) -> tuple[str, ...]:
+def folder_parts(layout: Layout, folder: str, *, names: FolderNames = FolderNames.UTF7) -> tuple[str, ...]:
     """Return the directories below a Maildir that lead to a folder; none for INBOX, the Maildir itself.
 
     FolderNameError: there can be no such folder. No two have the same directories, INBOX in
@@ -57,27 +64,36 @@ def folder_parts(layout: Layout, folder: str) -> tuple[str, ...]:
         raise FolderNameError(f"more than {LEVELS} levels")
     for component in components:
         _refuse_unsafe(component)
-    names = tuple(encode_utf7(component) for component in components)
-    parts = _in_maildirpp(names) if layout is Layout.MAILDIRPP else _in_fs(names)
-    if max(map(len, parts)) > NAME_OCTETS or sum(map(len, parts)) > FOLDER_OCTETS:
+    encoded = tuple(components if names is FolderNames.UTF8 else map(encode_utf7, components))
+    parts = _in_maildirpp(encoded) if layout is Layout.MAILDIRPP else _in_fs(encoded)
+    octets = [len(part.encode()) for part in parts]
+    if max(octets) > NAME_OCTETS or sum(octets) > FOLDER_OCTETS:
         raise FolderNameError("too long")
     return parts
 
 
-def folder_of_name(name: str) -> str | None:
+def folder_of_name(name: str, *, names: FolderNames = FolderNames.UTF7) -> str | None:
     """Return the folder that a Maildir++ directory name stands for; None if it is no folder's name."""
     if not name.startswith("."):
         return None
     try:
-        folder = "/".join(decode_utf7(part) for part in name[1:].split("."))
-        return folder if folder_parts(Layout.MAILDIRPP, folder) == (name,) else None
+        levels = name[1:].split(".")
+        folder = "/".join(levels if names is FolderNames.UTF8 else map(decode_utf7, levels))
+        return folder if folder_parts(Layout.MAILDIRPP, folder, names=names) == (name,) else None
     except FolderNameError:
         return None
 
 
-def create_folder(maildirs: Maildirs, inbox: MaildirPath, layout: Layout, *, folder: str) -> Maildir:
+def create_folder(
+    maildirs: Maildirs,
+    inbox: MaildirPath,
+    layout: Layout,
+    *,
+    folder: str,
+    names: FolderNames = FolderNames.UTF7,
+) -> Maildir:
     """Open a folder, made if it is missing, in a mailbox that exists. FolderNameError, StorageError."""
-    parts = folder_parts(layout, folder)
+    parts = folder_parts(layout, folder, names=names)
     maildirs.open(inbox, create=False)
     marker = layout is Layout.MAILDIRPP and bool(parts)
     return maildirs.open(MaildirPath(inbox.root, inbox.parts + parts), create=True, marker=marker)

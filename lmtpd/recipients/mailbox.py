@@ -1,12 +1,13 @@
 """What an address resolves to.
 
-A source answers with one of three values and never raises for what the world does: `Mailbox`,
-`Unknown` (we are sure: 550) or `Unavailable` (we are not sure: 451).
+A source never raises for what the world does; it answers `Mailbox`, `Unknown` (we are sure: 550),
+`Unavailable` (we are not sure: 451), or `Aliases`: ask again for these.
 """
 
 from dataclasses import dataclass
 
-from storage.folders import Layout
+from lmtpd.protocol.addresses import Address
+from storage.folders import FolderNames, Layout
 from storage.maildir import MaildirPath
 from storage.quota_limit import QuotaLimit
 
@@ -38,6 +39,8 @@ class Mailbox:
     quota: QuotaLimit | None = None  # QuotaLimit() is a user without a limit
     script: str | None = None  # the path of the user's filter; relative ones begin at home
     home: str | None = None  # absolute
+    names: FolderNames = FolderNames.UTF7
+    subscribe: bool = False  # a folder that a delivery makes is entered in the list of folders to show
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,16 @@ class Unavailable:
     reason: str
 
 
-Resolved = Mailbox | Unknown | Unavailable
+@dataclass(frozen=True, slots=True)
+class Aliases:
+    """The address stands for others."""
+
+    targets: tuple[Address, ...]
+    own: "Mailbox | Unavailable | None" = None  # what it is itself, where it is one of its targets
+
+
+Found = Mailbox | Aliases | Unknown | Unavailable  # of one source
+Resolved = Mailbox | Unknown | Unavailable  # of all sources, aliases followed
 
 
 @dataclass(frozen=True, slots=True)

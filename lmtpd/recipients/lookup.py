@@ -1,0 +1,50 @@
+"""Places that are asked for a user by name: the question, the protocol, and the ways to fail."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from lmtpd.recipients.entry import Entry
+
+
+class LookupFailed(Exception):
+    """The question has no certain answer now, for this user."""
+
+
+class SourceDown(LookupFailed):
+    """Nor for any other user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Whom a source is asked for; user is folded, domain in lower case, "" for none."""
+
+    user: str
+    detail: str | None
+    domain: str
+    delimiter: str = "+"
+
+    @property
+    def address(self) -> str:
+        """The plain address, without the detail and without quotes."""
+        return f"{self.user}@{self.domain}" if self.domain else self.user
+
+    @property
+    def full_address(self) -> str | None:
+        """The same with the detail, if there is one."""
+        if self.detail is None:
+            return None
+        local = f"{self.user}{self.delimiter}{self.detail}"
+        return f"{local}@{self.domain}" if self.domain else local
+
+
+class Lookup(Protocol):
+    """One place that is asked for users. Thread-safe."""
+
+    name: str
+    asks_for_detail: bool  # the answer may differ between details of one user
+
+    def find(self, question: Question) -> Entry | None:
+        """Return what is known, None if there certainly is no such user. LookupFailed, EntryError."""
+
+    def close(self) -> None:
+        """Let go of connections."""
