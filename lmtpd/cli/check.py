@@ -2,14 +2,15 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 import click
 
 from lmtpd.cli.failures import ConfigFailure
 from lmtpd.cli.options import Settings, as_json, takes_settings
-from lmtpd.config import Config, Need, effective, warnings, written
+from lmtpd.cli.probing import Down, probe
+from lmtpd.config import Config, ConfigError, Need, Problem, effective, warnings, written
 
 _SOURCE_COLUMN = 48
 
@@ -33,10 +34,15 @@ def check(settings: Settings, *, as_json: bool) -> int:
     except ConfigFailure as failure:
         if not as_json:
             raise
-        problems = [asdict(problem) for problem in failure.problems]
-        click.echo(json.dumps({"valid": False, "problems": problems}, indent=2))
+        _show_problems(failure.problems)
         return failure.exit_code
-    remarks = list(_remarks(config))
+    probed = list(probe(config))
+    if problems := [each for each in probed if isinstance(each, Problem)]:
+        if not as_json:
+            raise ConfigFailure(ConfigError(problems))
+        _show_problems(problems)
+        return os.EX_CONFIG
+    remarks = [*_remarks(config), *(each.text for each in probed if isinstance(each, Down))]
     if as_json:
         click.echo(json.dumps(_as_json(config, remarks), indent=2))
     else:
@@ -44,6 +50,11 @@ def check(settings: Settings, *, as_json: bool) -> int:
         for remark in remarks:
             click.echo(f"warning: {remark}", err=True)
     return os.EX_OK
+
+
+def _show_problems(problems: Sequence[Problem]) -> None:
+    shown = [asdict(problem) for problem in problems]
+    click.echo(json.dumps({"valid": False, "problems": shown}, indent=2))
 
 
 def _remarks(config: Config) -> Iterator[str]:
@@ -67,9 +78,16 @@ def _as_toml(config: Config) -> Iterator[str]:
         if path[:-1] != table:
             table = path[:-1]
             yield ""
-            yield f"[[{table[0]}]]" if isinstance(table[-1], int) else f"[{table[0]}]"
+            yield f"[[{table[0]}]]" if isinstance(table[-1], int) else f"[{written(table)}]"
         key, source = path[-1], config.sources[written(path)]
         if value is None:
             yield f"# {key} is not set"
         else:
-            yield f"{f'{key} = {json.dumps(value, ensure_ascii=False)}':<{_SOURCE_COLUMN}} # {source}"
+            yield f"{f'{key} = {_toml(value)}':<{_SOURCE_COLUMN}} # {source}"
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        inside = ", ".join(f"{json.dumps(name)} = {_toml(each)}" for name, each in value.items())
+        return "{ " + inside + " }" if inside else "{}"
+    return json.dumps(value, ensure_ascii=False)

@@ -6,10 +6,10 @@ import pwd
 
 import click
 
+from lmtpd.cli.directory import build_directory
 from lmtpd.cli.failures import Failure
 from lmtpd.cli.options import Settings, as_json, takes_settings
 from lmtpd.cli.quota_facts import quota_facts
-from lmtpd.cli.wiring import build_directory
 from lmtpd.config import Need
 from lmtpd.protocol import replies
 from lmtpd.protocol.addresses import Address, AddressError, parse_path

@@ -6,6 +6,7 @@ Called in the process that delivers, after every fork: it opens files and starts
 from collections.abc import Sequence
 from contextlib import suppress
 
+from lmtpd.cli.directory import build_directory
 from lmtpd.config import Config
 from lmtpd.delivery.headings import SingleInstance
 from lmtpd.delivery.housekeeping import DeadTokens, Housekeeper
@@ -13,9 +14,6 @@ from lmtpd.delivery.intent import Intents
 from lmtpd.delivery.plan import Keep
 from lmtpd.delivery.quota import QuotaRules, Quotas
 from lmtpd.delivery.service import Commit, Service
-from lmtpd.protocol.addresses import Address
-from lmtpd.recipients.directory import Directory
-from lmtpd.recipients.maildirs import Detail, MaildirRules, MaildirSource
 from lmtpd.report.records import Level, RecipientReport
 from lmtpd.report.reporter import Reporter
 from lmtpd.server.board import Board
@@ -23,7 +21,6 @@ from lmtpd.server.exporter import Answer
 from lmtpd.server.figures import FigureSource
 from storage.disk import Disk
 from storage.errors import StorageError
-from storage.folders import Layout
 from storage.history import History, HistoryRow
 from storage.ledger import Ledger, LedgerError
 from storage.maildir import Durability, MaildirPath
@@ -32,23 +29,6 @@ from storage.names import NameSource
 from storage.owners import Owner
 from storage.quota import QuotaFiles
 from storage.quota_state import QuotaState
-
-
-def build_directory(config: Config, disk: Disk) -> Directory:
-    """The recipient sources in their order."""
-    mailboxes = config.mailboxes
-    rules = MaildirRules(
-        template=config.template.text,
-        create=mailboxes.create,
-        layout=Layout(mailboxes.layout),
-        detail=Detail(mailboxes.detail),
-        delimiters=mailboxes.delimiters,
-        fold_case=mailboxes.fold_case,
-    )
-    local, _, domain = config.postmaster.rpartition("@")
-    return Directory(
-        [MaildirSource(disk, rules) for _ in config.recipients], postmaster=Address(local, domain.lower())
-    )
 
 
 def build_service(  # Long because every collaborator is made here

@@ -9,6 +9,7 @@ from itertools import combinations
 
 from lmtpd.config.keys import LISTENERS
 from lmtpd.config.problems import Finding
+from lmtpd.config.recipient_checks import check_recipients, check_sources, needs_site_path, recipient_warnings
 from lmtpd.config.schema import Config, TcpListener, UnixListener
 
 # Postfix's default; an instance elsewhere is recognised by what lies in its queue directory.
@@ -34,7 +35,7 @@ def check(config: Config, needs: Set[Need]) -> Iterator[Finding]:
             "there is nothing to listen on: give --listen unix:PATH or --listen tcp:HOST:PORT,"
             ' or write [[listen]] and below it unix = "PATH" or tcp = "HOST:PORT" in the file',
         )
-    if Need.MAILBOXES in needs and config.mailboxes.path is None:
+    if Need.MAILBOXES in needs and config.mailboxes.path is None and needs_site_path(config):
         yield Finding(
             ("mailboxes", "path"),
             "is missing: give --mailboxes '/srv/mail/{domain}/{user}',"
@@ -44,6 +45,9 @@ def check(config: Config, needs: Set[Need]) -> Iterator[Finding]:
     yield from _server(config)
     yield from _quota(config)
     yield from _metrics(config)
+    yield from check_recipients(config)
+    if Need.MAILBOXES in needs:
+        yield from check_sources(config)
     if Need.PRIVILEGES in needs:
         yield from _run_as(config)
         yield from _tls(config)
@@ -65,6 +69,7 @@ def warnings(config: Config) -> Iterator[str]:
         yield "tls: no TCP listener offers it; unix sockets need none"
     if config.mailboxes.path and not os.path.isdir(config.mailboxes.path.root):
         yield f"mailboxes.path: the directory {config.mailboxes.path.root} does not exist"
+    yield from recipient_warnings(config)
     if os.geteuid() == 0 and config.server.run_as is None:
         yield 'server.run_as is not set: the server stays root; name the owner of the mailboxes, say "vmail"'
 
@@ -120,10 +125,6 @@ def _server(config: Config) -> Iterator[Finding]:
             config.server.connections,
             judged_by=(("server", "workers"),),
         )
-    kinds = [each.source for each in config.recipients]
-    for index, kind in enumerate(kinds):
-        if kind in kinds[:index]:
-            yield Finding(("recipients", index), "is listed twice", kind)
     if os.path.lexists(config.state) and not os.path.isdir(config.state):
         yield Finding(("state",), "is not a directory", config.state)
 

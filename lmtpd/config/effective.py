@@ -1,6 +1,6 @@
 """A configuration as the keys and values it amounts to, defaults included: what `lmtpd check` shows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from lmtpd.config.places import KeyPath
 from lmtpd.config.schema import Config, Metrics, UnixListener
@@ -27,6 +27,9 @@ def _leaves(path: KeyPath, section: Section) -> Iterator[tuple[KeyPath, object]]
         here = (*path, name)
         if isinstance(value, Section):
             yield from _leaves(here, value)
+        elif isinstance(value, Mapping) and any(isinstance(each, Section) for each in value.values()):
+            for key, element in value.items():
+                yield from _leaves((*here, key), element)
         elif isinstance(value, tuple) and value and isinstance(value[0], Section):
             for index, element in enumerate(value):
                 yield from _leaves((*here, index), element)
@@ -43,6 +46,8 @@ def _plain(section: Section, name: str, value: object) -> object:
         return value.text
     if isinstance(value, QuotaLimit):
         return str(value)
+    if isinstance(value, Mapping):
+        return {key: list(each) if isinstance(each, tuple) else each for key, each in value.items()}
     return [_text(name, each) for each in value] if isinstance(value, tuple) else value
 
 

@@ -1,6 +1,8 @@
 """The keys that exist: how they are written, which are allowed where, which one was probably meant."""
 
 import difflib
+import re
+import types
 import typing
 from collections.abc import Iterator
 from functools import cache
@@ -8,6 +10,7 @@ from functools import cache
 from pydantic import BaseModel
 
 from lmtpd.config.places import KeyPath
+from lmtpd.config.recipients import SOURCES
 from lmtpd.config.schema import Config
 
 LISTENERS = ("listen", "policy", "socketmap")  # lists of sockets
@@ -17,8 +20,16 @@ def written(path: KeyPath) -> str:
     """Write a key as messages and `--set` do: limits.recipients, listen[0].mode."""
     result = ""
     for part in path:
-        result += f"[{part}]" if isinstance(part, int) else f".{part}" if result else part
+        if isinstance(part, int):
+            result += f"[{part}]"
+        else:
+            # Names that the administrator gives, such as those of domains, may have dots in them.
+            name = part if not result or _BARE.fullmatch(part) else f'"{part}"'
+            result += f".{name}" if result else name
     return result
+
+
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def allowed_in(table: KeyPath) -> list[str]:
@@ -29,13 +40,27 @@ def allowed_in(table: KeyPath) -> list[str]:
 
 def is_literal(path: KeyPath) -> bool:
     """Tell whether a key's value is a number or a boolean, so that 10 on a command line is no text."""
-    return _keys().get(_names_only(path)) in (int, bool)
+    return _leaves(_keys().get(_names_only(path))) in ({int}, {bool})
 
 
-def unknown_key(path: KeyPath) -> str:
-    """Say what is wrong with a key that is not in the schema, and what was probably meant."""
+def _leaves(annotation: object) -> set[object]:
+    """Return the types that a key may have: those of a union, None and what annotates them apart."""
+    if typing.get_origin(annotation) is typing.Annotated:
+        return _leaves(typing.get_args(annotation)[0])
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return set().union(*map(_leaves, typing.get_args(annotation))) - {type(None)}
+    return {annotation}
+
+
+def unknown_key(path: KeyPath, kind: str | None = None) -> str:
+    """Say what is wrong with a key that is not in the schema, and what was probably meant.
+
+    kind: that of the recipient source.
+    """
     *table, name = _names_only(path)
     siblings = allowed_in(tuple(table))
+    if kind is not None:
+        siblings = list(SOURCES[kind].model_fields)
     if table and table[0] in LISTENERS and name in siblings:
         return "belongs to unix sockets only"
     elsewhere = [key for key in _keys() if key[-1] == name and len(key) == 2]
@@ -53,7 +78,9 @@ def unknown_key(path: KeyPath) -> str:
 
 
 def _names_only(path: KeyPath) -> tuple[str, ...]:
-    return tuple(part for part in path if isinstance(part, str))
+    names = tuple(part for part in path if isinstance(part, str))
+    # The tables in [domains] have names that the administrator gives.
+    return names[:1] + names[2:] if names[:1] == ("domains",) and len(names) > 1 else names
 
 
 @cache

@@ -24,6 +24,7 @@ _FLAGS: dict[str, tuple[str, ...]] = {
     "--workers": ("server", "workers"),
 }
 _AT_LINE = re.compile(r" ?\(at (?:line (\d+), column (\d+)|end of document)\)$")
+_KEY_PART = re.compile(r'(?:^|\.)\s*(?:"([^"]*)"\s*|([^.]*))')
 _BEHIND_THE_FILE = 2**31
 
 
@@ -116,7 +117,7 @@ class Layers:
 
     def _put_set(self, override: Override) -> Finding | None:
         key, equals, text = override.text.partition("=")
-        path = tuple(part.strip() for part in key.split("."))
+        path = tuple(quoted or bare.strip() for quoted, bare in _KEY_PART.findall(key))
         if not equals or not all(path):
             self._origins[override.text,] = Origin(_BEHIND_THE_FILE, "--set")
             return Finding((override.text,), "must be SECTION.KEY=VALUE, such as limits.recipients=500")

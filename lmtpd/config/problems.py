@@ -76,11 +76,13 @@ def _message(path: KeyPath, detail: ErrorDetails) -> str:
         case "value_error":
             return str(detail["ctx"]["error"])
         case "extra_forbidden":
-            return unknown_key(path)
+            return unknown_key(path, str(detail["loc"][2]) if path[0] == "recipients" else None)
         case "missing":
             return "is missing" + ("; TLS needs both cert and key" if path[0] == "tls" else "")
         case "tuple_type" if len(path) == 1 and path[0] in TABLE_LISTS:
             return f"must be a list of tables: begin each with [[{path[0]}]]"
+        case "mapping_type" | "dict_type":
+            return f"must be a table, not {kind(detail['input'])}"
         case "tuple_type":
             return f"must be a list, not {kind(detail['input'])}"
         case "model_type":

@@ -5,10 +5,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Discriminator, Tag
 
-from lmtpd.config import values
-from lmtpd.config.section import Section
+from lmtpd.config import source_values, values
+from lmtpd.config.section import PathText, Section, Switch
+from lmtpd.config.template import Template, parse_source_template
 
 _UNKNOWN = "unknown"
+
+FileFormat = Annotated[Literal["passwd-file", "toml"], values.choice("passwd-file", "toml")]
+# What an answer of a Postfix table or a socketmap server means.
+Result = Annotated[Literal["user", "maildir", "alias"], values.choice("user", "maildir", "alias")]
+Text = Annotated[str, BeforeValidator(values.text)]
 
 
 class MaildirsSource(Section):
@@ -17,7 +23,50 @@ class MaildirsSource(Section):
     source: Literal["maildirs"] = "maildirs"
 
 
-SOURCES: dict[str, type[Section]] = {"maildirs": MaildirsSource}
+class AskedSource(Section):
+    """What all sources that know their users by name have in common."""
+
+    # Empty: asked for every domain.
+    domains: Annotated[tuple[str, ...], BeforeValidator(source_values.domains)] = ()
+    path: Annotated[Template, BeforeValidator(parse_source_template)] | None = None
+    create: Switch = True
+
+
+class RemoteSource(AskedSource):
+    """What sources that may be slow, or down, have in common."""
+
+    # An entry has some 500 octets, in each worker.
+    cache_entries: Annotated[int, values.whole(0, 10_000_000)] = 10_000
+    cache_s: Annotated[int, values.whole(0, 86_400)] = 60
+    # Shorter: a user who has just been made shall not wait for his first mail.
+    cache_unknown_s: Annotated[int, values.whole(0, 86_400)] = 10
+    # Well below the 300 s that Postfix waits for the answer to RCPT (lmtp_rcpt_timeout).
+    timeout_s: Annotated[int, values.whole(1, 60)] = 5
+    # At the same time, in each worker.
+    connections: Annotated[int, values.whole(1, 100)] = 4
+
+
+class PasswdSource(RemoteSource):
+    """The machine's users."""
+
+    source: Literal["passwd"]
+    # Below are the machine's own services (adduser.conf).
+    first_uid: Annotated[int, values.whole(1, 2**32 - 2)] = 1000
+
+
+class FileSource(AskedSource):
+    """Users in a file, which is read again when it has changed."""
+
+    source: Literal["file"]
+    file: PathText
+    format: FileFormat = "passwd-file"
+
+
+SOURCES: dict[str, type[Section]] = {
+    "maildirs": MaildirsSource,
+    "passwd": PasswdSource,
+    "file": FileSource,
+}
 
 
 def _known_source(value: object) -> object:
@@ -41,6 +90,9 @@ def _kind(value: Any) -> str:  # Any: whatever TOML holds here
 
 
 RecipientSource = Annotated[
-    Annotated[MaildirsSource, Tag("maildirs")] | Annotated[UnknownSource, Tag(_UNKNOWN)],
+    Annotated[MaildirsSource, Tag("maildirs")]
+    | Annotated[PasswdSource, Tag("passwd")]
+    | Annotated[FileSource, Tag("file")]
+    | Annotated[UnknownSource, Tag(_UNKNOWN)],
     Discriminator(_kind),
 ]

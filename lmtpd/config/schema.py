@@ -9,13 +9,14 @@ import ipaddress
 import os
 import pwd
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, PrivateAttr, Tag
 
-from lmtpd.config import values
+from lmtpd.config import source_values, values
+from lmtpd.config.domains import Detail, Domain, FolderLevels, FolderNames, Layout
 from lmtpd.config.quota import Quota
 from lmtpd.config.recipients import MaildirsSource, RecipientSource
 from lmtpd.config.section import PathText, Section, Switch
@@ -25,8 +26,6 @@ LEAVE_AS_IS = -1  # for os.chown
 
 
 # The words are those of the modules that act on them, which make their own types of them.
-Layout = Annotated[Literal["maildir++", "fs"], values.choice("maildir++", "fs")]
-Detail = Annotated[Literal["inbox", "existing", "create"], values.choice("inbox", "existing", "create")]
 Commit = Annotated[
     Literal["immediate", "checked", "cancel", "hold"], values.choice("immediate", "checked", "cancel", "hold")
 ]
@@ -141,6 +140,10 @@ class Mailboxes(Section):
     create: Switch = False
     layout: Layout = "maildir++"
     detail: Detail = "existing"
+    folder_names: FolderNames = "utf-7"
+    # Of a folder that a detail names; as Dovecot at most.
+    folder_levels: FolderLevels = 20
+    subscribe: Switch = False
     delimiters: Annotated[str, BeforeValidator(values.delimiters)] = "+"
     fold_case: Switch = True
     postmaster: Annotated[str, BeforeValidator(values.address)] | None = None
@@ -205,6 +208,8 @@ class Config(Section):
     limits: Limits = Limits()
     mailboxes: Mailboxes = Mailboxes()
     recipients: tuple[RecipientSource, ...] = (MaildirsSource(),)
+    domains: Mapping[str, Domain] = {}
+    aliases: Annotated[Mapping[str, tuple[str, ...]], BeforeValidator(source_values.aliases)] = {}
     delivery: Delivery = Delivery()
     quota: Quota = Quota()
     ledger: Ledger = Ledger()
@@ -238,6 +243,16 @@ class Config(Section):
         """The path of the Maildirs; only of a configuration that was loaded with Need.MAILBOXES."""
         assert self.mailboxes.path is not None
         return self.mailboxes.path
+
+    @property
+    def roots_to_make(self) -> Iterator[str]:
+        """The directories above Maildirs that are made when they are missing."""
+        if self.mailboxes.create and self.mailboxes.path is not None:
+            yield self.mailboxes.path.root
+        for domain in self.domains.values():
+            create = self.mailboxes.create if domain.create is None else domain.create
+            if create and domain.path is not None:
+                yield domain.path.root
 
     @property
     def postmaster(self) -> str:

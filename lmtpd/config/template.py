@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from lmtpd.config import values
 
 PLACEHOLDERS = ("user", "domain", "detail")
+HOME = "{home}"
 
 _BRACED = re.compile(r"\{([^{}]*)\}")
 
@@ -26,10 +27,25 @@ class Template:
 
 def parse_template(value: object) -> Template:
     """Accept the path template of the Maildirs."""
+    return _parse(values.text(value), PLACEHOLDERS)
+
+
+def parse_source_template(value: object) -> Template:
+    """Accept a template that may also begin with `{home}`, which the recipient source then says."""
     given = values.text(value)
+    if not given.startswith(HOME + "/"):
+        if HOME in given:
+            raise ValueError('may have {home} at its beginning only, as in "{home}/Maildir"')
+        return _parse(given, (*PLACEHOLDERS, "home"))
+    behind = given.removeprefix(HOME)
+    template = _parse(f"/{{user}}{behind}", PLACEHOLDERS)  # as if there were one in front
+    return Template(HOME + behind, HOME, template.parts[1:])
+
+
+def _parse(given: str, allowed: tuple[str, ...]) -> Template:
     names = _BRACED.findall(given)
     for name in names:
-        if name not in PLACEHOLDERS:
+        if name not in allowed:
             raise ValueError(
                 f"{{{name}}} is unknown: only {{user}}, {{domain}} and {{detail}} can be filled in"
             )

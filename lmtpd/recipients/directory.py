@@ -6,7 +6,7 @@ from typing import Protocol
 from lmtpd.protocol.addresses import Address
 from lmtpd.recipients.mailbox import Aliases, Found, Resolved, Step, Unavailable, Unknown
 
-# How often an alias may lead to another one; Postfix has 1000, which nobody needs (virtual_alias_recursion_limit).
+# How often an alias may lead to another one. Postfix allows 1000 (virtual_alias_recursion_limit).
 ALIAS_DEPTH = 10
 
 
@@ -33,7 +33,7 @@ class Directory:
         same_as: Mapping[str, str] | None = None,
         catch_all: Mapping[str, tuple[Address, ...]] | None = None,
     ) -> None:
-        """same_as: domains that mean another one. catch_all: who gets the mail to a domain's unknown users."""
+        """same_as: domains that mean another one. catch_all: who gets a domain's mail to unknown users."""
         self._sources = tuple(sources)
         self._postmaster = postmaster
         self._same_as = same_as or {}

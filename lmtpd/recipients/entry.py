@@ -71,7 +71,7 @@ def read_quota(text: str) -> QuotaLimit:
 
 
 def read_targets(value: object) -> tuple[Address, ...]:
-    """Read an alias's targets: one text with commas or blanks between them, or a list of texts. EntryError."""
+    """Read an alias's targets: a text with commas or blanks between them, or several texts. EntryError."""
     values = value if isinstance(value, Sequence) and not isinstance(value, str | bytes) else [value]
     texts = [word for each in values for word in _text("alias", each).replace(",", " ").split()]
     if not texts:

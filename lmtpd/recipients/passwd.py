@@ -56,7 +56,7 @@ class PasswdLookup:
             ctypes.c_size_t(_BUFFER_OCTETS),
             ctypes.byref(result),
         )
-        if not result:
+        if result.value is None:
             if code in _NOT_FOUND:
                 return None
             raise SourceDown(f"the name service cannot tell: {os.strerror(code)}")

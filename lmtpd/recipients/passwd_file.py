@@ -1,8 +1,8 @@
 """Dovecot's passwd-file: `user:password:uid:gid:(gecos):home:(shell):extra_fields`, one user a line.
 
-Of the extra fields those matter that say where mail goes: `mail`, `home`, `uid`, `gid`, `quota_rule` (or
-`quota_storage_size`, of 2.4), `sieve`, `alias`, with or without the prefix `userdb_`. All others, and the password,
-are another program's business.
+Of the extra fields those matter that say where mail goes: `mail`, `home`, `uid`, `gid`, `quota_rule`,
+`sieve` and their names in Dovecot 2.4, with or without the prefix `userdb_`, and our own `alias` and
+`detail`. All others, and the password, are another program's business.
 """
 
 from collections.abc import Mapping

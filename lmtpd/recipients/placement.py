@@ -10,10 +10,10 @@ from dataclasses import replace
 
 from lmtpd.recipients.entry import Entry, EntryError
 from lmtpd.recipients.locations import Template
+from lmtpd.recipients.lookup import Question
 from lmtpd.recipients.mailbox import Aliases, Found, Mailbox, Step, Unavailable, Unknown
 from lmtpd.recipients.maildirs import delivered_to, file_detail
 from lmtpd.recipients.presence import is_directory
-from lmtpd.recipients.lookup import Question
 from lmtpd.recipients.rules import Detail, MaildirRules
 from storage.disk import Disk
 from storage.errors import StorageError
@@ -118,7 +118,7 @@ class Placement:
             return self._named(entry, entry.maildir, rules), False
         template = self._path
         if template is None and entry.home is not None:
-            return MaildirPath(os.path.normpath(entry.home), (_BELOW_HOME,)), False
+            return self._named(entry, f"{entry.home}/{_BELOW_HOME}", rules), False
         if template is None and rules.template is not None:
             template = self._templates[rules.template]
         if template is None:
@@ -133,8 +133,7 @@ class Placement:
     def _named(self, entry: Entry, text: str, rules: MaildirRules) -> MaildirPath:
         """Read the Maildir that a source names. What lies below a known root is reached without links."""
         site = self._templates[rules.template].root if rules.template is not None else None
-        if text.startswith("~/"):
-            text = text[2:]
+        text = text.removeprefix("~/")
         if not text.startswith("/"):
             base = entry.home or site
             if base is None:

@@ -30,8 +30,8 @@ def become_server(config: Config) -> ServerLock:
     state = Path(config.state)
     try:
         _make_directory(config.state, entry)
-        if config.mailboxes.create:
-            _make_directory(config.template.root, entry)
+        for root in config.roots_to_make:
+            _make_directory(root, entry)
         _load_codecs()
         if entry is not None:
             drop_privileges(entry)

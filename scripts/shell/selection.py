@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import click
 
+from lmtpd.cli.directory import build_directory
 from lmtpd.cli.explain import parse_address
 from lmtpd.cli.failures import Failure as ServerFailure
 from lmtpd.cli.options import Settings, takes_settings
-from lmtpd.cli.wiring import build_directory
 from lmtpd.config import Config, Need
 from lmtpd.recipients.everyone import everyone
 from lmtpd.recipients.mailbox import Mailbox, Unavailable, Unknown
@@ -126,7 +126,11 @@ def _divide(positional: tuple[str, ...], *, is_named: bool) -> tuple[str | None,
 
 
 def _everyone(config: Config) -> Iterator[Target]:
-    template = config.template
+    template = config.mailboxes.path
+    if template is None:
+        raise Failure(
+            "--all looks below mailboxes.path, which is not set: name them with --user", os.EX_CONFIG
+        )
     try:
         for known in everyone(template.root, template.parts):
             yield Target(known.maildir, Layout(config.mailboxes.layout), known.address)

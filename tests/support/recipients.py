@@ -10,7 +10,11 @@ from storage.folders import Layout
 
 
 def source(root: Path, template: str = "{domain}/{user}", **changes: Any) -> MaildirSource:
-    rules = MaildirRules(
+    return MaildirSource(Disk(), rules(root, template, **changes))
+
+
+def rules(root: Path, template: str = "{domain}/{user}", **changes: Any) -> MaildirRules:
+    given = MaildirRules(
         template=f"{root}/{template}",
         create=False,
         layout=Layout.MAILDIRPP,
@@ -18,4 +22,4 @@ def source(root: Path, template: str = "{domain}/{user}", **changes: Any) -> Mai
         delimiters="+",
         fold_case=True,
     )
-    return MaildirSource(Disk(), replace(rules, **changes))
+    return replace(given, **changes)

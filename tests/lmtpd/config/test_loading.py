@@ -56,9 +56,24 @@ layout = "fs"
 detail = "create"
 delimiters = "+-"
 fold_case = false
+folder_names = "utf-8"
+folder_levels = 3
+subscribe = true
 postmaster = "admin@example.org"
 [[recipients]]
 source = "maildirs"
+[aliases]
+"info@example.org" = ["a@example.org"]
+[domains."example.org"]
+catch_all = ["a@example.org"]
+quota = "1G"
+path = "/srv/mail/example.org/{{user}}"
+create = true
+layout = "fs"
+detail = "inbox"
+folder_names = "utf-7"
+folder_levels = 4
+subscribe = false
 [delivery]
 commit = "cancel"
 durability = "data"
@@ -126,7 +141,8 @@ def test_every_key_of_the_contract_is_known(tmp_path):
     assert config.ledger_path == Path("/var/lib/lmtpd/other.db")
     assert config.postmaster == "admin@example.org"
     defaults = [key for path, _ in effective(config) if config.sources[key := written(path)] == "default"]
-    assert defaults == ["metrics.tcp"]  # which excludes metrics.unix
+    # The first stands alone, the second excludes metrics.unix.
+    assert defaults == ['domains."example.org".same_as', "metrics.tcp"]
 
 
 def test_paths_count_from_the_working_directory(tmp_path, monkeypatch):
