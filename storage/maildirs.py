@@ -51,6 +51,11 @@ class Maildirs:
         self._lock = Lock()  # guards _open, least recently used first; nothing is closed under it
         self._open: OrderedDict[tuple[str, tuple[str, ...]], Maildir] = OrderedDict()
 
+    @property
+    def disk(self) -> Disk:
+        """Where the Maildirs are."""
+        return self._disk
+
     def open(self, where: MaildirPath, *, create: bool, marker: bool = False) -> Maildir:
         """Return the Maildir there, usable and its directories durable up to the root.
 

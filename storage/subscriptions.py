@@ -11,7 +11,7 @@ from contextlib import suppress
 from storage.directory import Directory
 from storage.disk import Disk
 from storage.errors import StorageError, from_oserror
-from storage.folders import FolderNameError, Layout, decode_utf7, encode_utf7, folder_parts
+from storage.folders import FolderNameError, FolderNames, Layout, decode_utf7, encode_utf7, folder_parts
 from storage.maildir import MaildirPath
 from storage.opening import descend
 
@@ -24,22 +24,28 @@ _HEADER = b"V\t2\n\n"
 _SEPARATOR_ON_DISK = {Layout.MAILDIRPP: b".", Layout.FS: b"/"}
 
 
-def subscribe(disk: Disk, inbox: MaildirPath, layout: Layout, *, folder: str) -> bool:
+def subscribe(
+    disk: Disk, inbox: MaildirPath, layout: Layout, *, folder: str, names: FolderNames = FolderNames.UTF7
+) -> bool:
     """Enter a folder of the mailbox; tell whether it was new there.
 
     NameTaken: the list is locked. Any StorageError leaves the list as it was; FolderNameError.
     """
     try:
-        return subscribe_in(descend(disk, inbox, create=False)[-1], layout, folder=folder)
+        return subscribe_in(descend(disk, inbox, create=False)[-1], layout, folder=folder, names=names)
     except OSError as exc:
         raise from_oserror(exc) from exc
 
 
-def subscribe_in(maildir: Directory, layout: Layout, *, folder: str) -> bool:
+def subscribe_in(
+    maildir: Directory, layout: Layout, *, folder: str, names: FolderNames = FolderNames.UTF7
+) -> bool:
     """Do what `subscribe` does in a mailbox that is open."""
-    if not folder_parts(layout, folder):
+    if not folder_parts(layout, folder, names=names):
         folder = "INBOX"
-    levels = [encode_utf7(level).encode("ascii") for level in folder.split("/")]
+    levels = [
+        (level if names is FolderNames.UTF8 else encode_utf7(level)).encode() for level in folder.split("/")
+    ]
     disk = maildir.disk
     try:
         fd = disk.create(_LOCK, dir_fd=maildir.fd)

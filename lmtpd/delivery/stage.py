@@ -5,6 +5,7 @@ Nothing is visible yet, and nothing synced: the transaction syncs when all copie
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from lmtpd.delivery.copy import Copy
 from lmtpd.delivery.headers import Trace
@@ -19,6 +20,7 @@ from storage.maildir import Maildir, MaildirPath
 from storage.names import with_sizes
 from storage.quota import Full
 from storage.staging import Staged
+from storage.subscriptions import subscribe
 
 
 class Stager:
@@ -119,7 +121,7 @@ class Stager:
         mailbox = copy.mailbox
         if copy.folder is None:
             return self._maildirs.open(mailbox.maildir, create=mailbox.create)
-        parts = folder_parts(mailbox.layout, copy.folder)
+        parts = folder_parts(mailbox.layout, copy.folder, names=mailbox.names)
         where = MaildirPath(mailbox.maildir.root, mailbox.maildir.parts + parts)
         try:
             return self._maildirs.open(where, create=False)
@@ -128,4 +130,17 @@ class Stager:
             if not mailbox.create_folder:
                 copy.folder = None
                 return inbox
-        return create_folder(self._maildirs, mailbox.maildir, mailbox.layout, folder=copy.folder)
+        made = create_folder(
+            self._maildirs, mailbox.maildir, mailbox.layout, folder=copy.folder, names=mailbox.names
+        )
+        if mailbox.subscribe:
+            # The mail reader has the list locked, say: the folder is there all the same.
+            with suppress(StorageError):
+                subscribe(
+                    self._maildirs.disk,
+                    mailbox.maildir,
+                    mailbox.layout,
+                    folder=copy.folder,
+                    names=mailbox.names,
+                )
+        return made
