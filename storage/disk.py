@@ -164,6 +164,10 @@ class Disk:
         """Return what is open (fstat)."""
         return os.fstat(fd)
 
+    def file_system(self, path: str) -> os.statvfs_result:
+        """Return how full the file system is that a path is on (statvfs)."""
+        return os.statvfs(path)
+
     def list_names(self, fd: int, *, at_most: int | None = None) -> list[str]:
         """List a directory, all of it or the first names that come. One thread at a time for one fd."""
         with os.scandir(fd) as entries:

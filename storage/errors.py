@@ -54,6 +54,15 @@ _BY_ERRNO: dict[int | None, type[StorageError]] = {
     errno.ENFILE: OutOfDescriptors,
 }
 
+# What concerns all of a file system, not one mailbox: full, failing, gone read-only, its server away.
+# Nothing that an owner can bring about by what he puts into his mailbox, as ENOTDIR, ELOOP and ENXIO.
+_OF_FILE_SYSTEM = frozenset(
+    {
+        *(errno.ENOSPC, errno.EIO, errno.ESTALE, errno.EROFS, errno.EUCLEAN, errno.ENODEV),
+        *(errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENOTCONN, errno.ESHUTDOWN),
+    }
+)
+
 _UNSUPPORTED = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EXDEV})
 
 
@@ -62,6 +71,11 @@ def from_oserror(exc: OSError) -> StorageError:
     error = _BY_ERRNO.get(exc.errno, StorageError)(str(exc))
     error.oserror = exc
     return error
+
+
+def is_of_file_system(error: StorageError) -> bool:
+    """Tell whether the whole file system is in trouble, as far as its answer goes."""
+    return error.oserror is not None and error.oserror.errno in _OF_FILE_SYSTEM
 
 
 def is_unsupported(exc: OSError) -> bool:

@@ -8,6 +8,7 @@ import click
 
 from lmtpd.cli.directory import build_directory
 from lmtpd.cli.failures import Failure
+from lmtpd.cli.limits import explain_limits
 from lmtpd.cli.options import Settings, as_json, takes_settings
 from lmtpd.cli.quota_facts import quota_facts
 from lmtpd.config import Need
@@ -43,6 +44,8 @@ def explain(settings: Settings, *, address: str, size: int, as_json: bool) -> in
     directory = build_directory(config, Disk())
     steps = [(step.question, step.answer) for step in directory.explain(recipient)]
     resolved = directory.find(recipient)
+    if isinstance(resolved, Mailbox):
+        steps += [(step.question, step.answer) for step in explain_limits(config, resolved)]
     reply, code = _answer(resolved)
     facts = _facts(resolved)
     if isinstance(resolved, Mailbox):

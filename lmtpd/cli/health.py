@@ -39,6 +39,9 @@ _CAUSES = {
         "recipients cannot be looked up: mail is deferred; see lmtpd explain ADDRESS",
     ),
     "mailbox_unusable": (Health.WARNING, "a mailbox cannot be used: its mail is deferred; see the log"),
+    "file_system": (Health.CRITICAL, "a file system keeps failing and is left alone: its mail is deferred"),
+    "free_space": (Health.CRITICAL, "less is free than limits.free_... ask for: mail is deferred"),
+    "mailbox_busy": (Health.WARNING, "a mailbox does not answer: its mail is deferred; see the log"),
     "too_late": (Health.WARNING, "deliveries took longer than delivery.deadline_s"),
 }
 

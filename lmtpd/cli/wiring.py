@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from lmtpd.cli.directory import build_directory
+from lmtpd.cli.limits import build_admission
 from lmtpd.config import Config
 from lmtpd.delivery.headings import SingleInstance
 from lmtpd.delivery.housekeeping import DeadTokens, Housekeeper
@@ -54,13 +55,15 @@ def build_service(  # Long because every collaborator is made here
             maildirs.close()  # mailboxes are tidied when they are opened: so all are, at their next delivery
 
     days = config.ledger.history_days
+    directory, quotas = build_directory(config, disk), build_quotas(config, disk, names)
     housekeeper = Housekeeper(ledger, history, history_days=days, reporter=reporter, bury=bury)
     service = Service(
-        quotas=build_quotas(config, disk, names),
+        quotas=quotas,
         hostname=config.hostname,
         commit=Commit(config.delivery.commit),
         deadline_s=config.delivery.deadline_s,
-        directory=build_directory(config, disk),
+        directory=directory,
+        admission=build_admission(config, directory, quotas, disk=disk, reporter=reporter),
         filter=Keep(),
         maildirs=maildirs,
         ledger=ledger,

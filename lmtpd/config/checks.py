@@ -4,6 +4,7 @@ import os
 import pwd
 import ssl
 from collections.abc import Iterator, Set
+from contextlib import suppress
 from enum import Enum
 from itertools import combinations
 
@@ -70,6 +71,7 @@ def warnings(config: Config) -> Iterator[str]:
     if config.mailboxes.path and not os.path.isdir(config.mailboxes.path.root):
         yield f"mailboxes.path: the directory {config.mailboxes.path.root} does not exist"
     yield from recipient_warnings(config)
+    yield from _limits(config)
     if os.geteuid() == 0 and config.server.run_as is None:
         yield 'server.run_as is not set: the server stays root; name the owner of the mailboxes, say "vmail"'
 
@@ -84,6 +86,29 @@ def below_postfix_queue(path: str) -> bool:
             return True
         directory = os.path.dirname(directory)
     return False
+
+
+def _limits(config: Config) -> Iterator[str]:
+    limits = config.limits
+    is_meant = config.sources.get("limits.mailbox_concurrency") != "default"
+    if is_meant and limits.mailbox_concurrency >= config.server.connections:
+        yield (
+            f"limits.mailbox_concurrency = {limits.mailbox_concurrency}: is never reached with"
+            f" server.connections = {config.server.connections}"
+        )
+    if config.mailboxes.path is None or not (limits.free_octets or limits.free_inodes):
+        return
+    with suppress(OSError):
+        whole = os.statvfs(config.mailboxes.path.root)
+        for name, wanted, there in (
+            ("free_octets", limits.free_octets, whole.f_blocks * whole.f_frsize),
+            ("free_inodes", limits.free_inodes, whole.f_files or limits.free_inodes),
+        ):
+            if wanted > there:
+                yield (
+                    f"limits.{name} = {wanted}: all mail is deferred, since the file system of"
+                    f" {config.mailboxes.path.root} has {there} in all"
+                )
 
 
 def _listeners(config: Config) -> Iterator[Finding]:

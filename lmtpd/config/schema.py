@@ -17,6 +17,7 @@ from pydantic import BeforeValidator, Discriminator, Field, PrivateAttr, Tag
 
 from lmtpd.config import source_values, values
 from lmtpd.config.domains import Detail, Domain, FolderLevels, FolderNames, Layout
+from lmtpd.config.limits import Limits
 from lmtpd.config.quota import Quota
 from lmtpd.config.recipients import MaildirsSource, RecipientSource
 from lmtpd.config.section import PathText, Section, Switch
@@ -118,19 +119,6 @@ class Server(Section):
         if isinstance(peer, ipaddress.IPv6Address) and peer.ipv4_mapped is not None:
             peer = peer.ipv4_mapped
         return any(peer in network for network in self.xforward_from)
-
-
-class Limits(Section):
-    """What one client may ask for."""
-
-    # Offered as SIZE; Postfix bounces what is larger, so it must not be below message_size_limit there.
-    message_octets: Annotated[int, values.whole(1, 2**40)] = 104_857_600
-    # RFC 5321 4.5.3.1.8 wants at least 100; Postfix sends 50 at most by default.
-    recipients: Annotated[int, values.whole(1, 100_000)] = 1000
-    # RFC 5321 4.5.3.2.7 wants 5 minutes between commands.
-    idle_s: Annotated[int, values.whole(1, 86_400)] = 300
-    # In a row; then 421.  As Dovecot.
-    bad_commands: Annotated[int, values.whole(1, 1000)] = 10
 
 
 class Mailboxes(Section):

@@ -2,7 +2,8 @@
 
 import hashlib
 
-from lmtpd.delivery.outcomes import Outcome
+from lmtpd.delivery.outcomes import Delivered, Outcome
+from lmtpd.delivery.slots import UNWATCHED, AtWork
 from lmtpd.recipients.mailbox import Mailbox
 from storage.ledger import Record
 from storage.maildir import Maildir
@@ -13,8 +14,8 @@ from storage.staging import Staged
 class Copy:
     """The state of one accepted recipient. Confined to the thread of its connection."""
 
-    __slots__ = ("address", "file", "folder", "key", "mailbox", "maildir", "occurrence", "original",
-                 "outcome", "path", "recorded", "reservation", "staged", "twin")  # fmt: skip
+    __slots__ = ("address", "at_work", "file", "folder", "key", "mailbox", "maildir", "occurrence",
+                 "original", "outcome", "path", "recorded", "reservation", "staged", "twin")  # fmt: skip
 
     def __init__(
         self, mailbox: Mailbox, *, path: bytes, occurrence: int, original: str, twin: "Copy | None"
@@ -33,6 +34,7 @@ class Copy:
         self.recorded = False  # the ledger has a record of ours for key
         self.reservation: Reservation | None = None  # of room in a mailbox that has a quota
         self.outcome: Outcome | None = None  # None while undecided
+        self.at_work: AtWork = UNWATCHED  # what every call into the mailbox stands in
 
     def make_key(self, sender_path: bytes, digest: bytes) -> bytes:
         """What recognises a retry: sender, recipient as issued, its occurrence, the body as received.
@@ -50,10 +52,24 @@ class Copy:
         assert self.staged is not None
         return Record(self.key, self.maildir.path, self.staged.name, self.file)
 
+    def sync(self) -> None:
+        """Make what is staged durable in tmp/. StorageError."""
+        assert self.staged is not None
+        self.staged.sync()
+
     def choose_another_name(self) -> None:
         """Give the file another name to be published under; its sizes stay in it."""
         assert self.maildir is not None
         self.file = self.maildir.another_name() + self.file[self.file.index(",") :]
+
+    def sync_directory(self) -> None:
+        """Make what was published durable, too: delivered. StorageError.
+
+        From here on a failure may leave the file visible: 451, and its record recognises the retry.
+        """
+        assert self.maildir is not None
+        self.maildir.sync()
+        self.outcome = Delivered(self.file)
 
     def discard(self) -> None:
         """Remove what is staged and not published; best effort, never raises."""

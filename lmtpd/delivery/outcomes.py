@@ -4,7 +4,7 @@ The rule of this file: it holds the only table from causes to replies. Whatever 
 the world's is 4xx, since Postfix bounces on 5xx (RFC 5321 4.2.1); only what we are sure of is final.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from lmtpd.protocol import replies
@@ -16,6 +16,7 @@ from storage.errors import (
     MailboxUnusable,
     OutOfDescriptors,
     StorageError,
+    is_of_file_system,
 )
 
 
@@ -32,6 +33,7 @@ class Cause(Enum):
     CLIENT_GONE = "client_gone"
     CANCELLED = "cancelled"
     TOO_LATE = "too_late"
+    TOO_SLOW = "too_slow"
     BUG = "bug"
     TOO_LARGE = "too_large"
     LOOP = "loop"
@@ -51,6 +53,7 @@ class Deferred:
 
     cause: Cause
     detail: str = ""
+    of_file_system: bool = field(default=False, compare=False)  # not of this mailbox alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,7 @@ _REPLIES: dict[Cause, Reply] = {
     Cause.CLIENT_GONE: replies.CLIENT_GONE,
     Cause.CANCELLED: replies.CANCELLED,
     Cause.TOO_LATE: replies.TOO_LATE,
+    Cause.TOO_SLOW: replies.IDLE_TOO_LONG,
     Cause.BUG: replies.LOCAL_ERROR,
     Cause.TOO_LARGE: replies.TOO_LARGE,
     Cause.LOOP: replies.HOP_COUNT,
@@ -94,7 +98,7 @@ _CAUSES: tuple[tuple[type[StorageError], Cause], ...] = (
 def deferred_by(error: StorageError) -> Deferred:
     """Name the outcome behind a storage error: always temporary, the disk may be mended."""
     cause = next((cause for kind, cause in _CAUSES if isinstance(error, kind)), Cause.STORAGE)
-    return Deferred(cause, str(error))
+    return Deferred(cause, str(error), of_file_system=is_of_file_system(error))
 
 
 def refused_by(refusal: Reply) -> Deferred | Refused:

@@ -3,7 +3,7 @@
 A mailbox that there is not, or that is full, is best refused by Postfix itself, before it takes the mail.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lmtpd.delivery.outcomes import Deferred, Refused, reply_of_cause
 from lmtpd.delivery.quota import Quotas
@@ -12,6 +12,7 @@ from lmtpd.protocol.addresses import Address
 from lmtpd.protocol.replies import Reply
 from lmtpd.recipients.directory import Directory
 from lmtpd.recipients.mailbox import Mailbox, Unavailable, Unknown
+from storage.errors import StorageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class Answer:
     reply: Reply
     cause: str = ""
     detail: str = ""
+    error: StorageError | None = field(default=None, compare=False)  # of the disk, if the look-up's
 
 
 def answer_rcpt(directory: Directory, quotas: Quotas | None, address: Address, *, octets: int) -> Answer:
@@ -34,8 +36,8 @@ def answer_rcpt(directory: Directory, quotas: Quotas | None, address: Address, *
             return _refused(refusal)
         case Unknown(reason):
             return Answer(None, replies.MAILBOX_UNKNOWN, "unknown", reason)
-        case Unavailable(reason):
-            return Answer(None, replies.LOOKUP_FAILED, "lookup", reason)
+        case Unavailable(reason, error):
+            return Answer(None, replies.LOOKUP_FAILED, "lookup", reason, error)
 
 
 def _refused(refusal: Deferred | Refused) -> Answer:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
+from lmtpd.delivery.admission import Admission
 from lmtpd.delivery.headers import DateClock
 from lmtpd.delivery.headings import SingleInstance
 from lmtpd.delivery.housekeeping import Housekeeper
@@ -45,6 +46,7 @@ class Service:
     housekeeper: Housekeeper
     token: str  # of this process; with a counter it makes transaction ids
     single_instance: SingleInstance = SingleInstance.OFF
+    admission: Admission | None = None  # None: no limits on recipients
     dates: DateClock = field(default_factory=DateClock)
     _count: Iterator[int] = field(default_factory=itertools.count)
 

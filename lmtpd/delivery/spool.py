@@ -34,7 +34,8 @@ class MailboxSpool:
         while self.staged is not None and self.host is not None:
             written = self.staged.octets - self.body_offset
             try:
-                self.staged.write(data)
+                with self.host.at_work:
+                    self.staged.write(data)
             except StorageError as exc:
                 self.host.outcome = deferred_by(exc)
                 self._move(written)
@@ -54,7 +55,8 @@ class MailboxSpool:
         while self._candidates and self.staged is None:
             copy = self._candidates.pop(0)
             try:
-                self._begin(copy, source, offset, octets)
+                with copy.at_work:
+                    self._begin(copy, source, offset, octets)
             except StorageError as exc:
                 copy.outcome = deferred_by(exc)
         if source is not None:

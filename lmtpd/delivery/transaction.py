@@ -52,8 +52,11 @@ class Transaction:
         """Answer RCPT: resolve the address, and accept or refuse it."""
         asked = time.monotonic()
         service = self._service
-        size = self.envelope.size or 0
-        answer = answer_rcpt(service.directory, service.quotas, event.address, octets=size)
+        if service.admission is None:
+            size = self.envelope.size or 0
+            answer = answer_rcpt(service.directory, service.quotas, event.address, octets=size)
+        else:
+            answer = service.admission.answer(event, self.envelope, self.peer)
         if answer.mailbox is None:
             return self._turn_away(event, answer, resolve_s=time.monotonic() - asked)
         self._timing.resolve_s += time.monotonic() - asked
@@ -113,6 +116,11 @@ class Transaction:
                 self._settle_and_report(copy)
             self.confirm()
 
+    def time_out(self, detail: str) -> None:
+        """The client does not send the body, or too slowly; the caller drops the transaction."""
+        for copy in self._copies:
+            copy.outcome = copy.outcome or Deferred(Cause.TOO_SLOW, detail)
+
     def drop(self) -> None:
         """Discard whatever is not published. Any number of times, at any moment; never raises."""
         held, self._held = self._held, []
@@ -171,7 +179,7 @@ class Transaction:
         # All copies are written before the first is synced: one journal commit serves many.
         for copy in self._copies:
             if copy.staged is not None and copy.outcome is None:
-                self._guard(copy, _sync)
+                self._guard(copy, Copy.sync)
         self._timing.synced()
 
     # -- steps 3, 4 and 5: intend, barrier, publish
@@ -210,7 +218,7 @@ class Transaction:
         if copy.outcome is None and copy.twin is not None:
             copy.outcome, copy.folder = copy.twin.outcome, copy.twin.folder
         elif copy.outcome is None:
-            self._guard(copy, _sync_directory)
+            self._guard(copy, Copy.sync_directory)
         return self._reply(copy)
 
     def _reply(self, copy: Copy) -> Reply:
@@ -240,6 +248,8 @@ class Transaction:
         self._issued[event.path] = occurrence + 1
         original = original_recipient(event.parameters.get("ORCPT", b""))
         copy = Copy(mailbox, path=event.path, occurrence=occurrence, original=original, twin=twin)
+        if self._service.admission is not None:
+            copy.at_work = self._service.admission.at_work_in(mailbox)
         self._copies.append(copy)
         self._known.setdefault(identity, copy)
 
@@ -264,7 +274,8 @@ class Transaction:
     def _guard(self, copy: Copy, step: Callable[[Copy], None]) -> None:
         """Do one step for one copy; what goes wrong is that copy's outcome (RFC 2033 4.2)."""
         try:
-            step(copy)
+            with copy.at_work:
+                step(copy)
         except StorageError as exc:
             copy.outcome = deferred_by(exc)
         except Exception as exc:  # noqa: BLE001 a bug of ours: this recipient's mail waits, nobody's bounces
@@ -272,20 +283,10 @@ class Transaction:
             copy.outcome = Deferred(Cause.BUG, repr(exc))
 
     def _report(self, copy: Copy) -> None:
+        if self._service.admission is not None:
+            self._service.admission.ended(copy)
         self._tell(copy, self._reply(copy))
 
     def _tell(self, copy: Copy, reply: Reply | None) -> None:
         is_last = copy is self._copies[-1]
         self._service.reporter.recipient(self._summary.of_copy(copy, reply, is_last=is_last))
-
-
-def _sync(copy: Copy) -> None:
-    assert copy.staged is not None
-    copy.staged.sync()
-
-
-def _sync_directory(copy: Copy) -> None:
-    """From here on a failure may leave the file visible: 451, and its record recognises the retry."""
-    assert copy.maildir is not None
-    copy.maildir.sync()
-    copy.outcome = Delivered(copy.file)

@@ -157,15 +157,18 @@ NEEDS_SMTPUTF8 = Reply(553, "5.6.7", ("Non-ASCII address needs SMTPUTF8",))
 
 # ---- a recipient or a message cannot be served: now ... ----------------------------------------------------
 
+MAILBOX_BUSY = Reply(451, "4.2.1", ("Mailbox busy, try again later",))
 MAILBOX_UNAVAILABLE = Reply(451, "4.2.0", ("Mailbox unavailable for now",))
 LOOKUP_FAILED = Reply(451, "4.3.0", ("Recipient cannot be looked up now",))
 LOCAL_ERROR = Reply(451, "4.3.0", ("Local error, not delivered",))
 LEDGER_UNAVAILABLE = Reply(451, "4.3.0", ("Deliveries cannot be recorded now, not delivered",))
+FILE_SYSTEM_FAULT = Reply(451, "4.3.0", ("Storage in trouble, try again later",))
 IN_FLIGHT = Reply(451, "4.3.0", ("This message is being delivered by another connection",))
 OVERLOADED = Reply(451, "4.3.2", ("Too busy, try again later",))
 CLIENT_GONE = Reply(451, "4.4.2", ("You had gone, not delivered",))
 TOO_LATE = Reply(451, "4.4.7", ("Took too long, not delivered",))
 CANCELLED = Reply(451, "4.5.0", ("Cancelled by RSET, not delivered",))
+TOO_MUCH_MAIL = Reply(451, "4.7.28", ("Too much mail for now, try again later",))
 MAILBOX_FULL = Reply(452, "4.2.2", ("Mailbox full",))
 NO_SPACE = Reply(452, "4.3.1", ("Insufficient system storage",))
 

@@ -89,6 +89,11 @@ class Session:
         """Whether the next bytes from the peer belong to a body."""
         return self._talk.reader is not None and self._talk.awaits is None
 
+    @property
+    def in_message(self) -> bool:
+        """Whether a body has begun and not ended; so also between the chunks of BDAT."""
+        return self._talk.state is BODY
+
     def cancels(self) -> bool:
         """Whether the client took its message back by what it sent behind the dot (commands.is_cancelled)."""
         return commands.is_cancelled(self._talk.input.unread())

@@ -4,9 +4,10 @@ A source never raises for what the world does; it answers `Mailbox`, `Unknown` (
 `Unavailable` (we are not sure: 451), or `Aliases`: ask again for these.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lmtpd.protocol.addresses import Address
+from storage.errors import StorageError
 from storage.folders import FolderNames, Layout
 from storage.maildir import MaildirPath
 from storage.quota_limit import QuotaLimit
@@ -55,6 +56,7 @@ class Unavailable:
     """The question could not be answered now; the sender shall ask again later."""
 
     reason: str
+    error: StorageError | None = field(default=None, compare=False)  # what the mailbox's disk said, if that
 
 
 @dataclass(frozen=True, slots=True)

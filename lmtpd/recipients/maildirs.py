@@ -52,7 +52,7 @@ class MaildirSource:
                 return mailbox
             return file_detail(self._disk, mailbox, detail, rules=rules, exists=exists)
         except StorageError as exc:
-            return Unavailable(str(exc))
+            return Unavailable(str(exc), exc)
 
     def _name(self, address: Address) -> tuple[Mailbox, str | None, MaildirRules] | None:
         """Make the mailbox that address names, and the detail that names a folder; None: not safe."""

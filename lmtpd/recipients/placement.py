@@ -163,7 +163,7 @@ class Placement:
                 return mailbox
             return file_detail(self._disk, mailbox, detail, rules=rules, exists=exists)
         except StorageError as exc:
-            return Unavailable(str(exc))
+            return Unavailable(str(exc), exc)
 
 
 def _has_mailbox(entry: Entry) -> bool:

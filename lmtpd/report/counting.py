@@ -11,6 +11,7 @@ DISTINCT_CAUSES = 200  # causes are a fixed vocabulary; a mistake there must not
 
 _ABORTED_AT = {
     ("dropped", "client_gone"): "receive",
+    ("dropped", "too_slow"): "receive",
     ("deferred", "client_gone"): "barrier",
     ("deferred", "cancelled"): "barrier",
     ("deferred", "too_late"): "barrier",

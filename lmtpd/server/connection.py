@@ -113,8 +113,10 @@ class Connection:
         is_new = not (session.has_input or session.in_body)
         octets = self._body_octets if session.in_body else COMMAND_OCTETS
         try:
-            data = self._stream.receive(octets)
-        except PeerSilent:
+            data = self._stream.receive(octets, goes_on=not is_new or session.in_message)
+        except PeerSilent as exc:
+            if self._transaction is not None:
+                self._transaction.time_out(str(exc))
             self._hang_up(session.time_out)
             return
         if data is None:

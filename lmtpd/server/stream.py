@@ -17,6 +17,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from lmtpd.server.drain import Drain
+from lmtpd.server.pace import Pace
 
 QUICK_S = 0.5  # how long a thread may sleep in recv(2) without hearing of a drain
 HANDSHAKE_S = 30.0
@@ -37,7 +38,7 @@ class PeerLost(StreamError):
 
 
 class PeerSilent(StreamError):
-    """Nothing came in time."""
+    """Nothing, or too little, came in time."""
 
 
 class PeerDeaf(StreamError):
@@ -58,10 +59,13 @@ NOTHING = Sight(readable=False, ended=False, gone=False)
 class Stream:
     """A connected socket. Confined to one thread, which closes it."""
 
-    __slots__ = ("_drain", "_gone", "_idle_s", "_poll", "_sock", "ended", "is_tls")
+    __slots__ = ("_drain", "_gone", "_idle_s", "_pace", "_poll", "_sock", "ended", "is_tls")
 
-    def __init__(self, sock: socket.socket, *, drain: Drain, idle_s: float) -> None:
+    def __init__(
+        self, sock: socket.socket, *, drain: Drain, idle_s: float, min_octets_per_s: float = 0
+    ) -> None:
         self._sock = sock
+        self._pace = Pace(min_octets_per_s, idle_s) if min_octets_per_s else None
         self._drain = drain
         self._idle_s = idle_s
         self._gone = _GONE_UNIX if sock.family == socket.AF_UNIX else _GONE_TCP
@@ -81,11 +85,14 @@ class Stream:
         """
         return self.ended and (self.is_tls or self._gone is _GONE_TCP)
 
-    def receive(self, octets: int) -> bytes | None:
+    def receive(self, octets: int, *, goes_on: bool = False) -> bytes | None:
         """Wait for bytes; b"" is the peer's end, None that it is silent for a moment while we drain.
 
-        Raises PeerSilent after the idle limit; PeerLost.
+        goes_on: what it has begun is not complete. Raises PeerSilent after the idle limit, or when that comes
+        too slowly; PeerLost.
         """
+        if self._pace is not None:
+            self._keep_up(self._pace, goes_on=goes_on)
         deadline = 0.0
         while True:
             try:
@@ -100,6 +107,8 @@ class Stream:
             else:
                 if not data:
                     self.ended = True
+                elif self._pace is not None:
+                    self._pace.add(len(data))
                 return data
 
     def receive_arrived(self, octets: int) -> bytes:
@@ -183,6 +192,12 @@ class Stream:
         """Close the socket, now. Never raises."""
         with suppress(OSError):
             self._sock.close()
+
+    def _keep_up(self, pace: Pace, *, goes_on: bool) -> None:
+        if not goes_on:
+            pace.rest()
+        elif why := pace.why_too_slow():
+            raise PeerSilent(why)
 
     def _wait_for_input(self, deadline: float) -> bool:
         """Sleep until there is input (True), or is none in a drain (False); PeerSilent at the deadline."""

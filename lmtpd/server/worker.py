@@ -229,7 +229,12 @@ class Worker:
         limit = self._config.server.connections
         crowded = self._seat.is_crowded(limit)
         Connection(
-            Stream(sock, drain=self._drain, idle_s=self._config.limits.idle_s),
+            Stream(
+                sock,
+                drain=self._drain,
+                idle_s=self._config.limits.idle_s,
+                min_octets_per_s=self._config.limits.min_octets_per_s,
+            ),
             Session(self._settings(starttls=starttls, xforward=peer.trusted)),
             service=self._service,
             begin=partial(Transaction, self._service, peer),

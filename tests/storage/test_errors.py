@@ -12,6 +12,7 @@ from storage.errors import (
     OutOfDescriptors,
     StorageError,
     from_oserror,
+    is_of_file_system,
     is_unsupported,
 )
 
@@ -29,6 +30,10 @@ NAMED = {
     errno.EEXIST: NameTaken,
     errno.EMFILE: OutOfDescriptors,
     errno.ENFILE: OutOfDescriptors,
+}
+OF_FILE_SYSTEM = {
+    *(errno.ENOSPC, errno.EIO, errno.ESTALE, errno.EROFS, errno.EUCLEAN, errno.ENODEV, errno.ETIMEDOUT),
+    *(errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENOTCONN, errno.ESHUTDOWN),
 }
 UNSUPPORTED = {errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EXDEV}
 
@@ -56,3 +61,12 @@ def test_an_error_that_no_call_raised_has_no_oserror():
 @pytest.mark.parametrize("number", sorted(errno.errorcode))
 def test_only_what_another_call_could_do_is_unsupported(number):
     assert is_unsupported(OSError(number, "")) == (number in UNSUPPORTED)
+
+
+@pytest.mark.parametrize("number", sorted(errno.errorcode))
+def test_what_concerns_the_whole_file_system_is_told_apart(number):
+    assert is_of_file_system(from_oserror(OSError(number, ""))) == (number in OF_FILE_SYSTEM)
+
+
+def test_an_error_that_no_call_raised_concerns_no_file_system():
+    assert not is_of_file_system(StorageError("refused"))

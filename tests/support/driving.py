@@ -77,6 +77,9 @@ class ScriptedTransaction:
         self._script.conclude()
         self._log.append("concluded")
 
+    def time_out(self, detail: str) -> None:
+        self._log.append("timed out")
+
     def drop(self) -> None:
         self._log.append("dropped")
 
@@ -127,6 +130,7 @@ class Driven:
         *,
         commit: Commit = Commit.CHECKED,
         idle_s: float = 10.0,
+        min_octets_per_s: float = 0,
         is_crowded: Callable[[], bool] = lambda: False,
         script: Script | None = None,
         drain: Drain | None = None,
@@ -142,7 +146,7 @@ class Driven:
         settings = SessionSettings("mx.example.org", message_octets=1_000_000, recipients=100, starttls=True)
         self.session = Session(settings)
         self.connection = Connection(
-            Stream(self.server, drain=self.drain, idle_s=idle_s),
+            Stream(self.server, drain=self.drain, idle_s=idle_s, min_octets_per_s=min_octets_per_s),
             self.session,
             service=cast(Service, self.service),  # the fake has what the driver uses
             begin=self._begin,

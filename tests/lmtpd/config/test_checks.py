@@ -6,7 +6,7 @@ import pytest
 import trustme
 
 from lmtpd.config import ConfigError, Need, Override, load, warnings
-from tests.support.configs import MAILBOXES, setting
+from tests.support.configs import MAILBOXES, from_text, problems_of, setting
 
 
 def test_hold_is_refused_with_a_listener_of_postfix():
@@ -137,3 +137,50 @@ def test_ordinary_configuration_has_no_warning(tmp_path, monkeypatch):
 def test_metrics_are_shown_in_one_place():
     with pytest.raises(ConfigError, match=r"metrics\.tcp = .*cannot be combined with metrics\.unix"):
         load(None, [MAILBOXES, setting("metrics.tcp=127.0.0.1:9824"), setting("metrics.unix=/run/m")])
+
+
+def limits_warnings(tmp_path, *settings: str) -> list[str]:
+    mailboxes = Override("--mailboxes", f"{tmp_path}/{{user}}")
+    config = from_text(tmp_path, "", mailboxes, *(setting(each) for each in settings))
+    return [warning for warning in warnings(config) if warning.startswith("limits.")]
+
+
+@pytest.mark.parametrize("concurrency, warns", [(4, False), (5, True), (6, True)])
+def test_a_concurrency_that_connections_never_reach_is_warned_of(tmp_path, concurrency, warns):
+    found = limits_warnings(
+        tmp_path, "server.connections=5", f"limits.mailbox_concurrency={concurrency}", "server.workers=1"
+    )
+
+    assert bool(found) is warns
+
+
+@pytest.mark.parametrize("key", ["free_octets", "free_inodes"])
+def test_a_floor_above_the_whole_file_system_is_warned_of(tmp_path, key):
+    (found,) = limits_warnings(tmp_path, f"limits.{key}={2**60}")
+
+    assert found.startswith(
+        f"limits.{key} = {2**60}: all mail is deferred, since the file system of {tmp_path}"
+    )
+    assert limits_warnings(tmp_path, f"limits.{key}=1") == []
+
+
+@pytest.mark.parametrize(
+    "key, minimum, maximum",
+    [
+        ("min_octets_per_s", 0, 1_000_000),
+        ("mailbox_concurrency", 0, 100_000),
+        ("mailbox_slow_s", 0, 600),
+        ("file_system_faults", 0, 100_000),
+        ("file_system_pause_s", 1, 3600),
+        ("free_percent", 0, 99),
+        ("sender_recipients_per_minute", 0, 1_000_000),
+        ("client_recipients_per_minute", 0, 1_000_000),
+        ("domain_recipients_per_minute", 0, 1_000_000),
+    ],
+)
+def test_limits_have_ends_themselves(tmp_path, key, minimum, maximum):
+    for value in (minimum, maximum):
+        limits_warnings(tmp_path, f"limits.{key}={value}")
+    for value in (minimum - 1, maximum + 1):
+        (problem,) = problems_of(tmp_path, "", MAILBOXES, setting(f"limits.{key}={value}"))
+        assert problem.endswith(f"must be a whole number from {minimum} to {maximum}")

@@ -49,6 +49,17 @@ message_octets = 104_857_600
 recipients = 100
 idle_s = 200
 bad_commands = 20
+min_octets_per_s = 50
+mailbox_concurrency = 5
+mailbox_slow_s = 3
+file_system_faults = 6
+file_system_pause_s = 10
+free_octets = 1_000_000_000
+free_percent = 2
+free_inodes = 10_000
+sender_recipients_per_minute = 100
+client_recipients_per_minute = 200
+domain_recipients_per_minute = 300
 [mailboxes]
 path = "/srv/mail/{{domain}}/{{user}}"
 create = true

@@ -20,12 +20,12 @@ def calls(monkeypatch):
     def note(name):
         method = getattr(Stream, name)
 
-        def noting(self, *given):
+        def noting(self, *given, **named):
             size = given[0] if given and isinstance(given[0], int) else len(given[0]) if given else 0
             if name == "send":
                 done.append((name, size))
-                return method(self, *given)
-            result = method(self, *given)
+                return method(self, *given, **named)
+            result = method(self, *given, **named)
             done.append((name, size))
             return result
 

@@ -1,5 +1,9 @@
 """The ends of a connection that are not QUIT, and what becomes of held mail then."""
 
+import itertools
+import select
+import time
+
 import pytest
 
 from lmtpd.delivery.service import Commit
@@ -38,7 +42,68 @@ def test_silence_in_the_body_drops_the_transaction(sent):
 
         assert driven.client.reply().code == 421
 
-        assert driven.ended() == ["dropped"]
+        assert driven.ended() == ["timed out", "dropped"]
+
+
+def drip(driven: Driven, data: bytes) -> None:
+    """Send octet by octet, much more often than the limit on silence asks for, until there is an answer."""
+    for octet in itertools.cycle(data):
+        if select.select([driven.client.socket], [], [], 0.01)[0]:
+            return
+        driven.client.send(bytes([octet]))
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_body_that_drips_ends_with_421(transport):
+    with Driven(transport, idle_s=0.2, min_octets_per_s=10_000) as driven:
+        driven.say_body(b"")
+
+        drip(driven, b"drip\r\n")
+        reply = driven.client.reply()
+
+        assert (reply.code, reply.status) == (421, "4.4.2")
+        assert driven.ended() == ["timed out", "dropped"]
+
+
+def test_chunks_that_drip_end_with_421():
+    with Driven(idle_s=0.2, min_octets_per_s=10_000) as driven:
+        driven.client.greet()
+        driven.client.envelope("me@example.org", ["you@example.org"])
+
+        while not select.select([driven.client.socket], [], [], 0.01)[0]:
+            assert driven.client.command("BDAT 0").code == 250
+
+        assert driven.client.reply().code == 421
+
+
+def test_a_command_that_drips_ends_with_421():
+    with Driven(idle_s=0.2, min_octets_per_s=10_000) as driven:
+        driven.client.greet()
+
+        drip(driven, b"x")
+
+        assert driven.client.reply().code == 421
+
+
+def test_a_client_that_keeps_up_may_take_longer_than_the_window():
+    with Driven(idle_s=0.2, min_octets_per_s=1) as driven:
+        driven.say_body(b"")
+        deadline = time.monotonic() + 0.5
+        while time.monotonic() < deadline:
+            assert not select.select([driven.client.socket], [], [], 0.01)[0]
+            driven.client.send(b"keeps up\r\n")
+
+        driven.client.send(b".\r\n")
+
+        assert driven.client.reply().code == 250
+
+
+def test_a_client_that_asks_slowly_and_often_is_not_hurried():
+    with Driven(idle_s=0.2, min_octets_per_s=10_000) as driven:
+        driven.client.greet()
+        deadline = time.monotonic() + 0.5
+        while time.monotonic() < deadline:
+            assert driven.client.command("NOOP").code == 250
 
 
 def test_last_words_are_not_lost_over_unread_input(monkeypatch):
