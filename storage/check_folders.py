@@ -16,7 +16,7 @@ from storage.making import SUBDIRECTORIES
 
 # What mail programs keep beside new/, cur/ and tmp/; hidden files apart.
 _COMPANIONS = re.compile(
-    r"maildir(folder|size|shared)|dovecot.*|courier.*|subscriptions.*|sieve.*|shared-.*|maildir-check\.undo.*"
+    r"maildir(folder|size|shared)|dovecot.*|courier.*|subscriptions.*|sieve.*|shared-.*|maildir-check\.undo.*|lmtpd-trash"
 )
 _RIGHTS_MATTER = ("maildir", "dovecot", "subscriptions")
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from scripts import importing
+from scripts import expire, importing
 from tests.support.dovecot import OWNER, Dovecot, dovecot
 from tests.support.imap_view import Seen, deliveries, view
 from tests.support.postfix import public_folder
@@ -115,3 +115,57 @@ def test_import(mailbox, tmp_path, capfd):
     assert {seen.date for seen in incoming} == {"05-Jan-2015 10:00:00 +0000"}
     assert len(mailbox.view("Archive.2015")[1]) == 300
     assert b"Archive.2015" in b" ".join(mailbox.client.lsub()[1])
+
+
+def test_expire(mailbox, capfd):
+    mailbox.deliver(*(b"Subject: more %d\r\n\r\ntext\r\n" % number for number in range(200)))
+    validity, before = mailbox.view()
+    script = runner(expire.main, capfd)
+
+    with deliveries(mailbox.server, mailbox.address) as live:
+        # All but the newest 50 or so go: first those that were there before.
+        result = script(mailbox.maildir, "--keep", "INBOX=50", "--json")
+        assert result.code == 0, result.err
+        mailbox.client.noop()
+    validity_now, now = mailbox.view()
+
+    gone = {str(fact["name"]) for fact in result.facts if fact["kind"] == "expired"}
+    assert len(gone) >= 153
+    assert validity_now == validity
+    assert set(before) & set(now) == {uid for uid in before if uid in now and now[uid] == before[uid]}
+    assert len(now) == len(before) + len(live) - len(gone)
+    assert not old(now)
+    folders = b" ".join(line for line in mailbox.client.list()[1] if isinstance(line, bytes))
+    assert b"trash" not in folders.lower()
+
+    assert script(mailbox.maildir, "--undo").code == 0
+    mailbox.client.noop()
+    _, back = mailbox.view()
+    # Dovecot has seen that they were gone, so they have new UIDs; all else is as it was.
+    assert sorted(map(repr, old(back).values())) == sorted(map(repr, old(before).values()))
+    assert subjects(back, "more") == subjects(before, "more")
+    assert subjects(back, "live") == sorted(live)
+
+
+def test_expire_and_undo_between_two_looks(mailbox, capfd):
+    before = mailbox.view()
+    script = runner(expire.main, capfd)
+
+    assert script(mailbox.maildir, "--keep", "INBOX=0").code == 0
+    assert script(mailbox.maildir, "--undo").code == 0
+    mailbox.client.noop()
+
+    assert mailbox.view() == before
+
+
+def test_expire_into_the_trash_that_users_see(mailbox, capfd):
+    _, before = mailbox.view()
+    script = runner(expire.main, capfd)
+
+    result = script(mailbox.maildir, "--keep", "INBOX=0", "--trash-folder", "Trash")
+
+    assert result.code == 0, result.err
+    mailbox.client.noop()
+    assert mailbox.view()[1] == {}
+    _, trash = mailbox.view("Trash")
+    assert sorted(map(repr, trash.values())) == sorted(map(repr, before.values()))
