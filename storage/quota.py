@@ -135,6 +135,13 @@ class QuotaFiles:
                 return Standing(limit, file.usage)
             return Standing(limit, count(inbox, box.counting).usage if limit else NOTHING)
 
+    def account(self, box: QuotaBox) -> Standing | None:
+        """Tell what the file says, whatever is in the mailbox; None: there is none. StorageError."""
+        with _naming_errors():
+            inbox = descend(self._disk, box.inbox, create=False)[-1]
+            file = self._open(inbox)
+        return Standing(_limit(box, file), file.usage, is_certain=file.account.is_sound) if file else None
+
     def actual(self, box: QuotaBox) -> Usage:
         """Count the mailbox and change nothing. StorageError."""
         with _naming_errors():

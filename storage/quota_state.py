@@ -38,7 +38,9 @@ _SCHEMA = Schema(
                 messages INTEGER NOT NULL,
                 limit_text TEXT NOT NULL
             )""",
-        ]
+        ],
+        # After a restart the mailbox is found again by an address that leads to it.
+        "address": ["ALTER TABLE mailbox ADD COLUMN address TEXT NOT NULL DEFAULT ''"],
     },
 )
 
@@ -53,6 +55,7 @@ class Remembered:
 
     full_since: float | None = None  # seconds since 1970
     level: int = 0  # the highest threshold, in percent, that its owner was told of and that still holds
+    address: str = ""  # of its owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +81,14 @@ class QuotaState:
         self._lock = threading.Lock()
         self._database = SharedDatabase(path, _SCHEMA, durable=False, busy_timeout_s=busy_timeout_s)
 
-    def is_full(self, maildir: str, now: float) -> float:
+    def is_full(self, maildir: str, now: float, address: str = "") -> float:
         """Remember that a mailbox is full; return since when it has been."""
 
         def enter(connection: sqlite3.Connection) -> float:
             connection.execute(
-                "INSERT INTO mailbox (maildir, full_since) VALUES (?1, ?2)"
-                " ON CONFLICT (maildir) DO UPDATE SET full_since = ?2 WHERE full_since IS NULL",
-                (maildir, now),
+                "INSERT INTO mailbox (maildir, full_since, address) VALUES (?1, ?2, ?3)"
+                " ON CONFLICT (maildir) DO UPDATE SET full_since = ?2, address = ?3 WHERE full_since IS NULL",
+                (maildir, now, address),
             )
             ((since,),) = connection.execute(
                 "SELECT full_since FROM mailbox WHERE maildir = ?", (maildir,)
@@ -103,23 +106,25 @@ class QuotaState:
 
         self._do(clear)
 
-    def change_level(self, maildir: str, before: int, notice: Notice | None, *, level: int) -> bool:
-        """Move a mailbox from one threshold to another, and enter what is to be told; False if it was moved.
+    def change_level(self, before: int, notice: Notice, *, is_told: bool) -> bool:
+        """Move a mailbox from one threshold to that of notice, and enter this if it is to be told.
 
-        before: what the caller believes; another worker may have been faster.
+        before: what the caller believes; False if it is not so, for another worker was faster.
         """
 
         def move(connection: sqlite3.Connection) -> bool:
-            connection.execute("INSERT OR IGNORE INTO mailbox (maildir) VALUES (?)", (maildir,))
+            connection.execute("INSERT OR IGNORE INTO mailbox (maildir) VALUES (?)", (notice.maildir,))
             moved = connection.execute(
-                "UPDATE mailbox SET level = ? WHERE maildir = ? AND level = ?", (level, maildir, before)
+                "UPDATE mailbox SET level = ?, address = ? WHERE maildir = ? AND level = ?",
+                (notice.level, notice.address, notice.maildir, before),
             ).rowcount
-            if moved and notice is not None:
+            if moved and is_told:
                 connection.execute(
                     "INSERT INTO notice (maildir, address, level, at, octets, messages, limit_text)"
                     " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (maildir, notice.address, level, notice.at, notice.octets, notice.messages, notice.limit),
-                )
+                    (notice.maildir, notice.address, notice.level, notice.at, notice.octets,
+                     notice.messages, notice.limit),
+                )  # fmt: skip
             _tidy(connection)
             return bool(moved)
 
@@ -141,17 +146,22 @@ class QuotaState:
         """Forget a notice: it was told."""
         self._do(lambda connection: connection.execute("DELETE FROM notice WHERE id = ?", (notice.id,)))
 
+    @property
+    def exists(self) -> bool:
+        """Whether there may be anything to remember."""
+        return self._path.exists()
+
     def look(self) -> dict[str, Remembered]:
         """As all(), for another program than the server: a file that is not there is not made."""
-        return self.all() if self._path.exists() else {}
+        return self.all() if self.exists else {}
 
     def all(self) -> dict[str, Remembered]:
         """Return what is remembered, by the mailbox's path."""
         return self._do(
             lambda connection: {
-                maildir: Remembered(full_since, level)
-                for maildir, full_since, level in connection.execute(
-                    "SELECT maildir, full_since, level FROM mailbox"
+                maildir: Remembered(full_since, level, address)
+                for maildir, full_since, level, address in connection.execute(
+                    "SELECT maildir, full_since, level, address FROM mailbox"
                 )
             }
         )

@@ -8,7 +8,9 @@ import logging
 import os
 import threading
 import warnings
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -26,6 +28,7 @@ from watchdog.events import (
     FileSystemEventHandler,
 )
 from watchdog.observers import Observer
+from watchdog.observers.api import ObservedWatch
 
 
 class DirectoryWatch:
@@ -89,8 +92,7 @@ class TreeWatch:
         self._overflow = _OverflowNotice(self._handler)
         self._observer = Observer()
         _WATCHDOGS_LOG.addHandler(self._overflow)
-        # Of a directory that is made while its parent is being read watchdog hears twice, and says so.
-        warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning)
+        _ignore_double_callbacks()
         try:
             for directory in directories:
                 self._observer.schedule(
@@ -131,7 +133,13 @@ _COMES_OR_GOES = (
     *(FileCreatedEvent, FileMovedEvent, FileDeletedEvent),
     *(DirCreatedEvent, DirMovedEvent, DirDeletedEvent),
 )
+_GOES = (DirDeletedEvent, FileDeletedEvent)
 _WATCHDOGS_LOG = logging.getLogger("watchdog.observers")
+
+
+def _ignore_double_callbacks() -> None:
+    """Of a directory that is made while its parent is being read watchdog hears twice, and says so."""
+    warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning)
 
 
 class _OverflowNotice(logging.Handler):
@@ -145,6 +153,102 @@ class _OverflowNotice(logging.Handler):
         """Note it."""
         if "overflow" in record.getMessage():
             self._gatherer.note([""])
+
+
+class MaildirsWatch:
+    """Maildirs from which messages or folders go, by whomever; what comes and what is renamed is no news.
+
+    Not more than so many Maildirs, and directories in them: the kernel keeps a watch for each directory,
+    of which a user has 8,192 on small machines, and an IMAP server of the same user needs some, too;
+    and watchdog takes a thread for each Maildir. Started after the last fork; for one thread.
+    """
+
+    def __init__(self, *, maildirs: int, directories: int) -> None:
+        self._most = maildirs
+        self._most_directories = directories
+        self._observer = Observer()
+        self._is_started = False
+        self._watched: OrderedDict[str, tuple[ObservedWatch, int]] = OrderedDict()  # oldest first
+        self._losses = _Losses()
+
+    def add(self, maildir: str) -> bool:
+        """Watch a Maildir, in the place of those added longest ago; False if it is too large. OSError."""
+        if maildir in self._watched:
+            self._watched.move_to_end(maildir)
+            return True
+        if self._most < 1 or (size := _directories_in(maildir)) > self._most_directories:
+            return False
+        while (
+            len(self._watched) >= self._most
+            or sum(count for _, count in self._watched.values()) + size > self._most_directories
+        ):
+            self._drop(next(iter(self._watched)))
+        if not self._is_started:
+            _ignore_double_callbacks()
+            self._observer.start()
+            self._is_started = True
+        watch = self._observer.schedule(
+            _Loss(self._losses, maildir), maildir, recursive=True, event_filter=list(_GOES)
+        )
+        self._watched[maildir] = (watch, size)
+        return True
+
+    @property
+    def watched(self) -> frozenset[str]:
+        """Which are watched now."""
+        return frozenset(self._watched)
+
+    def take(self) -> frozenset[str]:
+        """Return those from which something went since the last call; never waits."""
+        return self._losses.take()
+
+    def close(self) -> None:
+        """Watch nothing any more."""
+        self._watched.clear()
+        if self._is_started:
+            self._observer.stop()
+            self._observer.join()
+
+    def _drop(self, maildir: str) -> None:
+        watch, _ = self._watched.pop(maildir)
+        with suppress(KeyError):  # it has ended by itself, with its directory
+            self._observer.unschedule(watch)
+
+
+class _Losses:
+    """Maildirs, gathered by watchdog's threads and taken by ours."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._maildirs: set[str] = set()
+
+    def add(self, maildir: str) -> None:
+        with self._lock:
+            self._maildirs.add(maildir)
+
+    def take(self) -> frozenset[str]:
+        with self._lock:
+            taken, self._maildirs = frozenset(self._maildirs), set()
+            return taken
+
+
+class _Loss(FileSystemEventHandler):
+    """Sees what goes from one Maildir."""
+
+    def __init__(self, losses: _Losses, maildir: str) -> None:
+        self._losses = losses
+        self._maildir = maildir
+
+    def on_deleted(self, event: FileSystemEvent) -> None:
+        """Note the removal of a message or a directory, also by a move to elsewhere."""
+        path = os.fsdecode(event.src_path)
+        if event.is_directory or os.path.basename(os.path.dirname(path)) in ("new", "cur"):
+            self._losses.add(self._maildir)
+
+
+def _directories_in(maildir: str) -> int:
+    """Count the directories that a watch on a Maildir takes."""
+    return 1 + sum(len(directories) for _, directories, _ in os.walk(maildir))
 
 
 class _Gatherer(FileSystemEventHandler):

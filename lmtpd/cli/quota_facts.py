@@ -4,7 +4,7 @@ import os
 import time
 from dataclasses import dataclass
 
-from lmtpd.cli.wiring import build_quotas
+from lmtpd.cli.quotas import build_quotas
 from lmtpd.config import Config
 from lmtpd.delivery.outcomes import reply_of_cause
 from lmtpd.protocol.replies import Reply

@@ -8,12 +8,12 @@ from contextlib import suppress
 
 from lmtpd.cli.directory import build_directory
 from lmtpd.cli.limits import build_admission
+from lmtpd.cli.quotas import build_quotas, keeper_of
 from lmtpd.config import Config
 from lmtpd.delivery.headings import SingleInstance
 from lmtpd.delivery.housekeeping import DeadTokens, Housekeeper
 from lmtpd.delivery.intent import Intents
 from lmtpd.delivery.plan import Keep
-from lmtpd.delivery.quota import QuotaRules, Quotas
 from lmtpd.delivery.service import Commit, Service
 from lmtpd.report.records import Level, RecipientReport
 from lmtpd.report.reporter import Reporter
@@ -28,8 +28,6 @@ from storage.maildir import Durability, MaildirPath
 from storage.maildirs import Maildirs
 from storage.names import NameSource
 from storage.owners import Owner
-from storage.quota import QuotaFiles
-from storage.quota_state import QuotaState
 
 
 def build_service(  # Long because every collaborator is made here
@@ -74,25 +72,10 @@ def build_service(  # Long because every collaborator is made here
         token=owner.token,
         single_instance=SingleInstance(config.delivery.single_instance),
     )
+    service.keeper = keeper_of(config, service)
     reporter.start(HistoryRows(history))
     housekeeper.start()
     return service
-
-
-def build_quotas(config: Config, disk: Disk, names: NameSource) -> Quotas:
-    """The quotas of all mailboxes; nothing is opened before a mailbox has one."""
-    quota = config.quota
-    folders = {each.folder: each.extra for each in quota.folders}
-    ignored = {folder for folder, extra in folders.items() if extra is None}
-    counts_trashed = quota.deleted == "counted"
-    rules = QuotaRules(
-        default=quota.default_limit,
-        patience_s=quota.patience_s,
-        counts_trashed=counts_trashed,
-        ignored=frozenset(ignored if counts_trashed else ignored | {"Trash"}),
-        extras={folder: extra for folder, extra in folders.items() if extra is not None},
-    )
-    return Quotas(QuotaFiles(disk, names), rules, QuotaState(config.quota_path))
 
 
 def expose(config: Config, board: Board) -> Answer:

@@ -51,6 +51,7 @@ def check(config: Config, needs: Set[Need]) -> Iterator[Finding]:
         yield from check_sources(config)
     if Need.PRIVILEGES in needs:
         yield from _run_as(config)
+        yield from _quota_command(config)
         yield from _tls(config)
 
 
@@ -159,6 +160,14 @@ def _quota(config: Config) -> Iterator[Finding]:
     for index, folder in enumerate(folders):
         if folder in folders[:index]:
             yield Finding(("quota", "folders", index), "has a rule already", folder)
+
+
+def _quota_command(config: Config) -> Iterator[Finding]:
+    command = config.quota.warning_command
+    if command is not None and not os.access(command, os.X_OK):
+        yield Finding(("quota", "warning_command"), "is not a program that can be run", command)
+    if command is not None and not config.quota.warnings:
+        yield Finding(("quota", "warning_command"), "is never run: quota.warnings is empty", command)
 
 
 def _run_as(config: Config) -> Iterator[Finding]:

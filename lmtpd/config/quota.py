@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator
 
 from lmtpd.config import values
-from lmtpd.config.section import Section
+from lmtpd.config.section import PathText, Section
 from storage.quota_limit import UNLIMITED, QuotaLimit
 
 DAY_S = 86_400.0
@@ -80,6 +80,12 @@ class Quota(Section):
     folders: tuple[Annotated[FolderQuota, BeforeValidator(parse_folder)], ...] = ()
     # "counted" as Dovecot does it; "free" as Courier does: neither Trash nor what is marked as deleted.
     deleted: Annotated[Literal["counted", "free"], values.choice("counted", "free")] = "counted"
+    warnings: tuple[Annotated[int, BeforeValidator(parse_percent)], ...] = ()
+    warning_command: PathText | None = None
+    # Maildirs.  Each takes a thread of one worker, and a watch of the kernel's for each directory in it.
+    watch: Annotated[int, values.whole(0, 1000)] = 50
+    # How old the count of a mailbox in use may be; 0: any age.
+    sample_s: Annotated[int, values.whole(0, 31_536_000)] = 86_400
 
     @property
     def patience_s(self) -> float | None:

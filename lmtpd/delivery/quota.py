@@ -6,7 +6,7 @@ The rule: a mailbox without a quota costs no call. What storage cannot tell is t
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lmtpd.delivery.outcomes import Cause, Deferred, Refused, deferred_by
 from lmtpd.recipients.mailbox import Mailbox
@@ -15,6 +15,8 @@ from storage.quota import Full, QuotaBox, QuotaFiles, Reservation, Standing
 from storage.quota_count import Counting
 from storage.quota_limit import UNLIMITED, QuotaLimit, Usage
 from storage.quota_state import QuotaState, QuotaStateError, Remembered
+
+SEEN = 10_000  # mailboxes between two looks of the keeper, a second apart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +28,16 @@ class QuotaRules:
     counts_trashed: bool
     ignored: frozenset[str]  # folders that do not count
     extras: Mapping[str, QuotaLimit]  # folders that may hold more
+    is_enforced: bool = True  # False: what does not fit is delivered and counted all the same
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A mailbox into which something was just put."""
+
+    mailbox: Mailbox
+    box: QuotaBox
+    standing: Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +64,9 @@ class Quotas:
         self.state = state
         self._rules = rules
         self._clock = clock
-        self._full: set[str] = set()  # mailboxes that this process has found full; a hint, no more
+        self._full: set[str] = set()  # mailboxes that some process has found full; a hint, no more
+        self._seen: dict[str, Seen] = {}
+        self.on_seen: Callable[[], None] | None = None  # called once, with the first one
 
     def box_of(self, mailbox: Mailbox, folder: str | None = None) -> QuotaBox | None:
         """Return what a copy for this folder has to fit into; None: there is no quota for it."""
@@ -69,7 +83,7 @@ class Quotas:
     def refusal(self, mailbox: Mailbox, octets: int) -> Deferred | Refused | None:
         """Tell what RCPT is to be answered for a message of this size (0: not known); None: it fits."""
         box = self.box_of(mailbox, mailbox.folder)
-        if box is None:
+        if box is None or not self._rules.is_enforced:
             return None
         adding = Usage(octets, 1)
         extra = self.extra_of(mailbox.folder)
@@ -88,7 +102,10 @@ class Quotas:
         box = self.box_of(mailbox, folder)
         if box is None:
             return None
-        reservation = self.files.reserve(box, Usage(octets, 1), extra=self.extra_of(folder))
+        extra, is_enforced = self.extra_of(folder), self._rules.is_enforced
+        reservation = self.files.reserve(box, Usage(octets, 1), extra=extra, enforced=is_enforced)
+        if extra is UNLIMITED and reservation.standing.limit:
+            self._note_seen(Seen(mailbox, box, reservation.standing))
         if self._full and mailbox.maildir.path in self._full:
             self._full.discard(mailbox.maildir.path)
             with suppress(QuotaStateError):  # the mailbox counts as full a little longer
@@ -105,7 +122,7 @@ class Quotas:
         path = mailbox.maildir.path
         now = self._clock()
         try:
-            since = self.state.is_full(path, now)
+            since = self.state.is_full(path, now, mailbox.address)
         except QuotaStateError as exc:
             return Deferred(Cause.QUOTA, f"{full}; since when cannot be told: {exc}")
         self._full.add(path)
@@ -135,6 +152,27 @@ class Quotas:
         now = self._clock()
         age_s = now - (remembered.full_since if remembered.full_since is not None else now)
         return View(standing, remembered, _by_patience(full, age_s, patience_s))
+
+    def unenforced(self) -> "Quotas":
+        """Return quotas that count, and refuse nothing."""
+        rules = replace(self._rules, is_enforced=False)
+        return Quotas(self.files, rules, self.state, clock=self._clock)
+
+    def take_seen(self) -> list[Seen]:
+        """Return the mailboxes that something was put into since the last call, as they last stood."""
+        seen, self._seen = self._seen, {}
+        return list(seen.values())
+
+    def note_full(self, paths: set[str]) -> None:
+        """Learn which mailboxes other processes have found full."""
+        self._full |= paths
+
+    def _note_seen(self, seen: Seen) -> None:
+        if len(self._seen) < SEEN:
+            self._seen[seen.mailbox.maildir.path] = seen
+        on_seen, self.on_seen = self.on_seen, None
+        if on_seen is not None:
+            on_seen()
 
     def close(self) -> None:
         """Let go of the state."""

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Protocol
 
 from lmtpd.delivery.admission import Admission
 from lmtpd.delivery.headers import DateClock
@@ -28,6 +29,13 @@ class Commit(Enum):
     HOLD = "hold"
 
 
+class Keeper(Protocol):
+    """Somebody who works beside the deliveries, and delivers himself."""
+
+    def stop(self) -> None:
+        """End."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Service:
     """The collaborators and rules of delivery. Safe for all threads of its worker."""
@@ -41,6 +49,7 @@ class Service:
     ledger: Ledger
     intents: Intents | None  # None: retries are not recognised (duplicates = "off")
     quotas: Quotas | None = None  # None: nobody can have one
+    keeper: Keeper | None = None  # of the quotas
     reporter: Reporter
     history: History
     housekeeper: Housekeeper
@@ -56,6 +65,8 @@ class Service:
 
     def close(self) -> None:
         """Write down what is queued and let go of everything; no transaction may be open any more."""
+        if self.keeper is not None:
+            self.keeper.stop()
         self.housekeeper.stop()
         self.ledger.close()
         self.reporter.close()

@@ -1,4 +1,5 @@
 import sqlite3
+from dataclasses import replace
 from multiprocessing import get_context
 
 import pytest
@@ -34,30 +35,31 @@ def test_room_ends_it_and_leaves_nothing_behind(path):
 def test_a_level_is_changed_by_one_of_those_who_see_it(path):
     states = [QuotaState(path) for _ in range(3)]
 
-    changed = [state.change_level("/m", 0, NOTICE, level=80) for state in states]
+    changed = [state.change_level(0, NOTICE, is_told=True) for state in states]
 
     assert changed == [True, False, False]
-    assert states[2].all() == {"/m": Remembered(None, 80)}
+    assert states[2].all() == {"/m": Remembered(None, 80, "a@example.org")}
     (notice,) = states[1].notices()
     assert notice == Notice(notice.id, "/m", "a@example.org", 80, 5.0, 800, 8, "1000")
 
 
 def test_room_and_level_are_remembered_apart(path):
     state = QuotaState(path)
-    state.is_full("/m", 10.0)
-    state.change_level("/m", 0, None, level=95)
+    state.is_full("/m", 10.0, "a@example.org")
+    state.change_level(0, NOTICE, is_told=False)
 
     state.has_room("/m")
-    assert state.all() == {"/m": Remembered(None, 95)}
-    state.change_level("/m", 95, None, level=0)
+    assert state.all() == {"/m": Remembered(None, 80, "a@example.org")}
+    assert state.notices() == []
+    state.change_level(80, replace(NOTICE, level=0), is_told=False)
 
     assert state.all() == {}
 
 
 def test_a_notice_stays_until_it_was_told(path):
     state = QuotaState(path)
-    state.change_level("/m", 0, NOTICE, level=80)
-    state.change_level("/m", 80, NOTICE, level=95)
+    state.change_level(0, NOTICE, is_told=True)
+    state.change_level(80, replace(NOTICE, level=95), is_told=True)
     first, second = QuotaState(path).notices()
 
     state.told(first)
@@ -67,7 +69,7 @@ def test_a_notice_stays_until_it_was_told(path):
 
 
 def _change(path, queue):
-    queue.put(QuotaState(path).change_level("/m", 0, NOTICE, level=80))
+    queue.put(QuotaState(path).change_level(0, NOTICE, is_told=True))
 
 
 def test_of_several_processes_one_changes_it(path):

@@ -96,6 +96,10 @@ default = "2G,100000M"
 full = "defer 3d"
 folders = ["Trash:+100M", "Spam:ignore"]
 deleted = "free"
+warnings = ["80%", "95%"]
+warning_command = "/bin/true"
+watch = 10
+sample_s = 3600
 [ledger]
 url = "sqlite:///var/lib/lmtpd/other.db"
 on_failure = "deliver"

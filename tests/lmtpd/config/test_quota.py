@@ -1,5 +1,6 @@
 import pytest
 
+from lmtpd.config import Need, effective
 from storage.quota_limit import UNLIMITED, QuotaLimit
 from tests.support.configs import from_text, problems_of
 
@@ -46,3 +47,19 @@ def test_a_folder_has_one_rule(tmp_path):
     text = '[quota]\nfolders = ["Trash:+1M", "Trash:ignore"]'
 
     assert problems_of(tmp_path, text) == ['lmtpd.toml:2: quota.folders[1] = "Trash": has a rule already']
+
+
+def test_a_command_must_be_a_program_and_have_something_to_tell(tmp_path):
+    text = '[quota]\nwarning_command = "/etc/passwd"\n'
+
+    assert problems_of(tmp_path, text, needs=frozenset({Need.PRIVILEGES})) == [
+        'lmtpd.toml:2: quota.warning_command = "/etc/passwd": is not a program that can be run',
+        'lmtpd.toml:2: quota.warning_command = "/etc/passwd": is never run: quota.warnings is empty',
+    ]
+
+
+def test_thresholds_are_shares(tmp_path):
+    config = from_text(tmp_path, '[quota]\nwarnings = ["80%", "95%"]')
+
+    assert config.quota.warnings == (80, 95)
+    assert dict(effective(config))["quota", "warnings"] == ["80%", "95%"]
