@@ -2,13 +2,12 @@ import os
 
 import pytest
 
-from lmtpd.delivery.errand import deliver_own
 from lmtpd.delivery.quota_keeper import AGAIN_S, GIVE_UP_S, KeeperRules, QuotaKeeper, owner_of
 from lmtpd.delivery.quota_truth import FULL_S
 from lmtpd.protocol.addresses import Address
 from storage.quota_state import QuotaState
 from tests.support.quotas import lines_of, make_maildir, put
-from tests.support.services import BODY, A, KeptReports, codes, deliver, files, make_service, quota_rules
+from tests.support.services import BODY, A, codes, deliver, files, make_service, quota_rules
 
 BOX_A = "example.org/a"
 
@@ -284,18 +283,6 @@ def test_a_state_that_cannot_be_written_is_told_once_and_delays_nothing(tmp_path
         keeper._attempt(keeper.judge)
 
     assert events == ["quota_state_failed"]
-
-
-def test_our_own_message_goes_the_way_of_all(tmp_path, box, keeping):
-    service, _ = keeping()
-
-    reply = deliver_own(service, Address("a", "example.org"), b"Subject: x\r\n\r\n", delivered=lambda: None)
-
-    (stored,) = files(tmp_path, BOX_A)
-    assert reply.code == 250
-    assert stored.read_text().startswith("Return-Path: <>\nDelivered-To: a@example.org\n")
-    assert isinstance(service.reporter, KeptReports)
-    assert service.reporter.reports[0].client == "own"
 
 
 def test_the_owner_has_no_detail(tmp_path, keeping):
