@@ -78,15 +78,16 @@ class QuotaKeeper:
                 self._thread.start()
 
     def stop(self) -> None:
-        """End; what was seen last is judged before."""
+        """End, once and for all; what was seen last is judged before."""
         self._stop.set()
         with self._guard:
             if self._thread is not None:
                 self._thread.join()
         self._attempt(self.judge)
         self._truth.close()
-        if self._lock is not None:
-            self._lock.close()
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.close()
 
     def judge(self) -> None:
         """Judge what deliveries have seen. Raise QuotaStateError."""
