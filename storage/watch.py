@@ -133,7 +133,6 @@ _COMES_OR_GOES = (
     *(FileCreatedEvent, FileMovedEvent, FileDeletedEvent),
     *(DirCreatedEvent, DirMovedEvent, DirDeletedEvent),
 )
-_GOES = (DirDeletedEvent, FileDeletedEvent)
 _WATCHDOGS_LOG = logging.getLogger("watchdog.observers")
 
 
@@ -188,7 +187,7 @@ class MaildirsWatch:
             self._observer.start()
             self._is_started = True
         watch = self._observer.schedule(
-            _Loss(self._losses, maildir), maildir, recursive=True, event_filter=list(_GOES)
+            _Loss(self._losses, maildir), maildir, recursive=True, event_filter=list(_COMES_OR_GOES)
         )
         self._watched[maildir] = (watch, size)
         return True
