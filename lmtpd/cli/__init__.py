@@ -15,6 +15,7 @@ COMMANDS = {
     "check": "Validate the configuration and show every effective value.",
     "explain": "Show how an address resolves.",
     "trace": "Show what happened to a message.",
+    "doctor": "Find what is wrong around the server, and the line that mends it.",
     "status": "Show a running server's figures.",
     "top": "Show a running server's figures, live.",
 }
