@@ -83,6 +83,10 @@ def judge_mount(config: Config, place: str, path: str, mount: Mount) -> Iterator
             f"{path} (state) is on {mount.kind}, which cannot share SQLite's log among processes",
             elsewhere,
         )
+    yield from _judge_options(place, mount)
+
+
+def _judge_options(place: str, mount: Mount) -> Iterator[Finding]:
     if mount.options & {"nobarrier", "barrier=0"}:
         yield critical(
             "disk.barrier",
