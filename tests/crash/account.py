@@ -25,6 +25,8 @@ class Attempt:
     """The end of the message was sent: from here on the server may store it."""
     confirmed: bool = False
     """The server was shown that the replies were read: by a later command, or by an orderly end."""
+    abandoned: bool = False
+    """The client went behind the end of the message, without waiting for a reply."""
     complaints: list[str] = field(default_factory=list)
     """What no LMTP server may say."""
 
@@ -37,9 +39,13 @@ class Sent:
     sender: str
     recipients: tuple[str, ...]
     message: bytes
-    """As it goes over the wire, but for dot-stuffing."""
+    """As it goes over the wire, but for dot-stuffing; empty once `forget` was called."""
     sha256: str
     """Of the message as it must lie on disk, behind the header that is put on top."""
+    disk_octets: int
+    """The message's size on disk, without that header."""
+    wire_sha256: bytes
+    """Of the message as it goes over the wire."""
     doomed: frozenset[str] = frozenset()
     """Recipients that cannot be delivered to, whatever happens."""
     attempts: list[Attempt] = field(default_factory=list)
@@ -59,10 +65,9 @@ class Sent:
         """The recipients for which a client has to try again."""
         return tuple(place for place in range(len(self.recipients)) if self.is_open(place))
 
-    @property
-    def disk_octets(self) -> int:
-        """The message's size on disk, without the header that is put on top."""
-        return len(on_disk(self.message))
+    def forget(self) -> None:
+        """Let go of the octets: a long run could not keep those of all messages."""
+        self.message = b""
 
 
 class Account:
@@ -83,8 +88,17 @@ class Account:
         """Write a message of that size on the wire (0: an empty one; `like`: the same octets again)."""
         number = f"m{len(self.sent)}"
         message = like.message if like else self._message(number, octets)
-        digest = hashlib.sha256(on_disk(message)).hexdigest()
-        sent = Sent(number, sender, recipients, message, digest, frozenset(doomed))
+        stored = on_disk(message)
+        sent = Sent(
+            id=number,
+            sender=sender,
+            recipients=recipients,
+            message=message,
+            sha256=hashlib.sha256(stored).hexdigest(),
+            disk_octets=len(stored),
+            wire_sha256=hashlib.sha256(message).digest(),
+            doomed=frozenset(doomed),
+        )
         self.sent.append(sent)
         return sent
 

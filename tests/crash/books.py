@@ -2,18 +2,25 @@
 
 A record announces a file before the file is published, and goes once the client is known to have read the
 reply. So a copy whose reply is in doubt must have one, and a delivery that is over must have none.
+
+One kind of record may outlive its delivery without a file: that of an attempt whose client had gone, and
+which would have been given up for it, had its process not been killed just then. It promises nothing, since
+the same message would be delivered under it. Whether a record is of this kind is seen by its key, which is as
+README says: SHA-256 of sender, recipient, how often that was named before, and the octets as received.
 """
 
+import hashlib
 import re
 import shutil
 import sqlite3
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.crash.account import Account, Sent
+from tests.crash.account import Account, Attempt, Sent
 from tests.crash.oracle import Kind, LedgerCheck, Mailboxes, StoredFile, Violation
 
 _NAME = re.compile(r"\d+\.M\d+P\d+Q\d+R[0-9a-f]+\.[^,:/]+,S=\d+,W=\d+")
@@ -21,6 +28,7 @@ _NAME = re.compile(r"\d+\.M\d+P\d+Q\d+R[0-9a-f]+\.[^,:/]+,S=\d+,W=\d+")
 
 @dataclass(frozen=True, slots=True)
 class _Row:
+    key: bytes
     maildir: Path
     tmp: str
     name: str
@@ -63,8 +71,8 @@ def _read(path: Path) -> list[_Row]:
                 raise _Damaged(f"integrity_check: {verdict}")
             if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'records'").fetchall():
                 return []  # the crash came before its first table
-            rows = connection.execute("SELECT maildir, tmp, name, owner FROM records").fetchall()
-    return [_Row(Path(maildir), tmp, name, owner) for maildir, tmp, name, owner in rows]
+            rows = connection.execute("SELECT key, maildir, tmp, name, owner FROM records").fetchall()
+    return [_Row(key, Path(maildir), tmp, name, owner) for key, maildir, tmp, name, owner in rows]
 
 
 class _Books:
@@ -77,6 +85,14 @@ class _Books:
         self._mailboxes = mailboxes
         self._files = {(file.maildir, file.base): file for file in files}
         self._rows = rows
+        self._given_up = {
+            key
+            for sent in account.sent
+            if sent.disturbed
+            for attempt in sent.attempts
+            if attempt.abandoned
+            for key in keys(sent, attempt)
+        }
 
     def contradictions(self) -> Iterator[Violation]:
         """Find records that cannot be true at any time."""
@@ -103,7 +119,8 @@ class _Books:
             if row.owner:
                 yield _wrong(f"the record of {row.maildir}/{row.name} is still held by {row.owner}")
             if file is None:
-                yield _wrong(f"a record is left without its file, {row.maildir}/{row.name}")
+                if row.key not in self._given_up:
+                    yield _wrong(f"a record is left without its file, {row.maildir}/{row.name}")
                 continue
             sent = self._sent(file)
             if sent and not sent.disturbed and any(attempt.confirmed for attempt in sent.attempts):
@@ -117,6 +134,15 @@ def _is_in_doubt(sent: Sent, file: StoredFile) -> bool:
     """Tell whether the client will send the message again to the file's recipient."""
     recipient = (file.recipient or "").lower()
     return any(sent.recipients[place].lower() == recipient for place in sent.open_places)
+
+
+def keys(sent: Sent, attempt: Attempt) -> Iterator[bytes]:
+    """Return the keys of an attempt's copies: one for each recipient that it was for."""
+    named: Counter[str] = Counter()
+    for recipient in (sent.recipients[place] for place in attempt.places):
+        parts = (sent.sender.encode(), recipient.encode(), b"%d" % named[recipient], sent.wire_sha256)
+        yield hashlib.sha256(b"\0".join(parts)).digest()
+        named[recipient] += 1
 
 
 def _wrong(text: str) -> Violation:

@@ -119,6 +119,7 @@ class Client:
         else:
             self._send_chunks(sent.message, chunk_octets, last_words)
         if behind in _LEAVING:
+            attempt.abandoned = True
             self.drop()
             return
         if behind in _LOSING:

@@ -85,11 +85,15 @@ class StoredFile:
 
     path: Path
     maildir: Path
-    data: bytes
     recipient: str | None
     """By the header on top; None when that is not there."""
     sha256: str
     """Of what follows that header."""
+
+    @property
+    def data(self) -> bytes:
+        """All of it, read again: a long run could not keep what it has read."""
+        return self.path.read_bytes()
 
     @property
     def base(self) -> str:
@@ -221,16 +225,17 @@ def _strangers(
 
 
 def _damaged(file: StoredFile, by_id: Mapping[str, Sent]) -> Violation:
-    marker = re.search(rb"^%s(m\d+)$" % MARKER, file.data, re.MULTILINE)
+    data = file.data
+    marker = re.search(rb"^%s(m\d+)$" % MARKER, data, re.MULTILINE)
     if marker and (sent := by_id.get(marker[1].decode())):
-        text = f"{file.path}: {len(file.data)} octets, {sent.id} has {sent.disk_octets} and a header on top"
+        text = f"{file.path}: {len(data)} octets, {sent.id} has {sent.disk_octets} and a header on top"
         return Violation(Kind.PARTIAL, "I2", text)
-    if not file.data.strip(b"\0"):
-        return Violation(Kind.PARTIAL, "I2", f"{file.path}: {len(file.data)} octets, none or all of them NUL")
-    if file.data.startswith(_TOP) or _TOP.startswith(file.data):
-        text = f"{file.path}: ends within the header, at {len(file.data)} octets"
+    if not data.strip(b"\0"):
+        return Violation(Kind.PARTIAL, "I2", f"{file.path}: {len(data)} octets, none or all of them NUL")
+    if data.startswith(_TOP) or _TOP.startswith(data):
+        text = f"{file.path}: ends within the header, at {len(data)} octets"
         return Violation(Kind.PARTIAL, "I2", text)
-    return Violation(Kind.STRAY, "I2", f"{file.path} is no message of this client: {file.data[:60]!r}")
+    return Violation(Kind.STRAY, "I2", f"{file.path} is no message of this client: {data[:60]!r}")
 
 
 # ---- files ------------------------------------------------------------------------------------------
@@ -253,7 +258,7 @@ def _files(mailboxes: Mailboxes) -> Iterator[StoredFile]:
                 top = mailboxes.header.match(data)
                 recipient = (top["to"] or b"").decode(errors="replace") if top else None
                 digest = hashlib.sha256(data[top.end() :] if top else data).hexdigest()
-                yield StoredFile(path, maildir, data, recipient, digest)
+                yield StoredFile(path, maildir, recipient, digest)
 
 
 def _attributes(files: Sequence[StoredFile], mailboxes: Mailboxes) -> Iterator[Violation]:

@@ -11,9 +11,10 @@ import pytest
 from storage.ledger import Ledger, Record
 from storage.owners import Owner
 from tests.crash.account import Account, Attempt, Sent
-from tests.crash.books import check_ledger
+from tests.crash.books import check_ledger, keys
 from tests.crash.oracle import Kind, Mailboxes, Violation, check
 from tests.support.maildirs import on_disk
+from tests.support.services import deliver, make_service
 
 ANNA = "anna@example.org"
 BERT = "bert@example.org"
@@ -63,9 +64,11 @@ class Site:
         path.chmod(0o600)
         return path
 
-    def record(self, name: str, address: str = ANNA, *, released: bool = True) -> None:
+    def record(
+        self, name: str, address: str = ANNA, *, released: bool = True, key: bytes | None = None
+    ) -> None:
         """Write a record as lmtpd does."""
-        key = name.encode().ljust(32)[:32]
+        key = key or name.encode().ljust(32)[:32]
         ledger = Ledger(self.ledger, Owner.of_this_process(), durable=False)
         ledger.intend([Record(key, str(self.mailboxes.of(address)), name.partition(",")[0], name)])
         if released:
@@ -376,6 +379,43 @@ def test_record_without_its_file_is_wrong_once_all_is_settled(site):
 
     assert not site.check(settled=False)
     assert site.kinds() == [Kind.LEDGER]
+
+
+def test_record_of_an_attempt_that_was_abandoned_and_killed_may_stay_without_a_file(site):
+    sent = site.sent(ANNA, replies=(None,))
+    sent.attempts[0].abandoned = sent.disturbed = True
+    site.attempt(sent, 250)
+    site.store(sent, ANNA)
+    (key,) = keys(sent, sent.attempts[0])
+    site.record(NAME.replace("1", "2", 1), key=key)
+
+    assert not site.check()
+
+
+@pytest.mark.parametrize("abandoned, disturbed", [(True, False), (False, True)])
+def test_record_of_any_other_attempt_is_wrong_without_a_file(site, abandoned, disturbed):
+    sent = site.sent(ANNA, replies=(None,))
+    sent.attempts[0].abandoned, sent.disturbed = abandoned, disturbed
+    site.attempt(sent, 250)
+    site.store(sent, ANNA)
+    (key,) = keys(sent, sent.attempts[0])
+    site.record(NAME.replace("1", "2", 1), key=key)
+
+    assert site.kinds() == [Kind.LEDGER]
+
+
+def test_keys_are_those_that_the_server_writes(tmp_path):
+    sent = Account().compose(ANNA, BERT, ANNA, sender="sender@example.net")
+    attempt = Attempt((0, 1))
+    service = make_service(tmp_path)
+    transaction, _ = deliver(service, [ANNA, BERT], sent.message)
+    transaction.release()
+    service.close()
+    with closing(sqlite3.connect(tmp_path / "state/ledger.db")) as connection:
+        found = {key for (key,) in connection.execute("SELECT key FROM records")}
+
+    assert set(keys(sent, attempt)) == found
+    assert len(set(keys(sent, Attempt((0, 1, 2))))) == 3
 
 
 def test_record_that_is_still_held_is_wrong_once_all_is_settled(site):
