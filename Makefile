@@ -1,7 +1,8 @@
 # make run    try it: a server on ./run/lmtpd.sock and 127.0.0.1:2424 (PORT=... for another), Python 3.11+ is enough
 # make test   install what the tests use (Debian packages where it may) and run them all
 # make bench  lmtpd beside Dovecot, Postfix's virtual(8) and the bare file system; some 20 minutes (ARGS=--help)
-# make soak   the crash tests at every point, and 100,000 messages under random kills; hours
+# make soak   the crash tests at every point, 100,000 messages under random kills, fuzzing; hours. PARTS="kills cuts"
+#             plays some of it (ARGS=--help lists all); what has passed for a commit is not played again
 # make comparison  the same crashes for lmtpd, Dovecot and Postfix: README's table; as root, ten minutes
 # make check  formatting, lint, types, import rules
 # make clean  remove the environment and everything made below ./run/
@@ -19,8 +20,7 @@ test: .venv/.installed-dev packages
 	$(PYTEST) -n $(TEST_PROCESSES) --dist loadgroup $(ARGS)
 
 soak: .venv/.installed-dev packages
-	SOAK=1 $(PYTEST) -n $(TEST_PROCESSES) --dist loadgroup tests/crash tests/hostile $(ARGS)
-	.venv/bin/python -m tests.crash.soak --messages 100000
+	@.venv/bin/python -m tests.crash.campaign $(PARTS) $(ARGS)
 
 comparison: .venv/.installed-dev packages
 	@.venv/bin/python -m tests.crash.comparison $(ARGS)

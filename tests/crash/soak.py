@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,7 +19,7 @@ from pathlib import Path
 from tests.crash.account import Account, Sent
 from tests.crash.books import check_ledger
 from tests.crash.client import Behind, Client, settle
-from tests.crash.oracle import Mailboxes, Violation, check
+from tests.crash.oracle import Kind, Mailboxes, Violation, check
 from tests.support.server import Server
 
 MAILBOXES = 20
@@ -140,9 +141,12 @@ def main() -> int:
         soak = Soak(folder, messages=arguments.messages, kill_every_s=(0.3, 3.0), seed=arguments.seed)
         violations = soak.run()
         took_s = time.monotonic() - began
-        sent, found = len(soak.account.sent), len(violations)
-        summary = f"{sent} messages, {soak.kills} kills, {took_s:.0f} s, seed {arguments.seed}"
-        sys.stdout.write("\n".join([f"soak: {summary}: {found} violations", *map(str, violations), ""]))
+        sent = len(soak.account.sent)
+        summary = f"{sent:,} messages, {soak.kills} kills, {took_s:.0f} s, seed {arguments.seed}"
+        counts = Counter(violation.kind for violation in violations)
+        told = ", ".join(f"{counts[kind]} {kind.value}" for kind in (Kind.LOST, Kind.DOUBLED, Kind.PARTIAL))
+        lines = [*map(str, violations), f"soak: {summary}: {told}, {counts.total()} violations in all"]
+        sys.stdout.write("\n".join([*lines, ""]))
     return 1 if violations else 0
 
 

@@ -2,12 +2,13 @@
 
 Then it is started again, the client sends again what it had no reply for, as Postfix would, and all is looked
 at. A kill takes nothing that was written, so all of it lies in memory. With SOAK=1 recovery is killed behind
-every kill of every scene, and the large message at each of its writes.
+every kill of every scene, and the large message at each of its writes: more than 10,000 times.
 """
 
 import os
+import random
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -18,13 +19,17 @@ from tests.crash.agents import Forked
 from tests.crash.client import Behind
 from tests.crash.nursery import Nursery
 from tests.crash.oracle import Kind as Verdict
-from tests.crash.points import Bench, MakeAgent, Point, Result
+from tests.crash.points import NEVER, Bench, MakeAgent, Point, Result
 from tests.crash.scenes import Scene, Stage
 from tests.crash.shim import Action, Shim
 
 pytestmark = [pytest.mark.crash, pytest.mark.slow]
 
 SOAK = os.environ.get("SOAK") == "1"
+# How many of recovery's calls are passed over between two kills: which ones, differs from kill to kill.
+RECOVERY_EVERY = 2 if SOAK else 1
+RECOVERY_PARTS = 8 if SOAK else 1  # so that no test takes minutes
+Note = Callable[[Sequence[Result]], None]
 
 
 def _two_connections(stage: Stage) -> None:
@@ -87,27 +92,33 @@ def assert_all_kept(scene: Scene, results: Sequence[Result]) -> None:
 
 
 @pytest.mark.parametrize("scene", SCENES, ids=str)
-def test_kill_at_any_call_of_a_delivery(bench: Bench, scene: Scene) -> None:
+def test_kill_at_any_call_of_a_delivery(bench: Bench, scene: Scene, note: Note) -> None:
     every = 8 if scene is scenes.LARGE and not SOAK else 1
 
     results = list(bench.play_all(scene, Action.KILL, every=every))
 
+    note(results)
     assert_all_kept(scene, results)
     assert len(results) > 10
 
 
-def _recoveries(bench: Bench, scene: Scene) -> Iterator[Result]:
-    calls = bench.play(scene, Point(action=Action.KILL, at=10_000)).calls
+def _recoveries(bench: Bench, scene: Scene, part: int) -> Iterator[Result]:
+    """Kill the recovery from a first kill: at each call, or only just before the first 250 for a copy."""
+    calls = bench.play(scene, Point(action=Action.KILL, at=NEVER)).calls
     reply = next(call.number for call in calls if call.other.startswith(b"250 2.0.0 "))
-    for at in range(1, len(calls) + 2) if SOAK else (reply,):
-        yield from bench.play_recovery(scene, Action.KILL, at=at)
+    places = range(1, len(calls) + 2, 8 if scene is scenes.LARGE else 1)
+    for at in places[part::RECOVERY_PARTS] if SOAK else (reply,):
+        start = random.Random(at).randint(1, RECOVERY_EVERY)
+        yield from bench.play_recovery(scene, Action.KILL, at=at, every=RECOVERY_EVERY, start=start)
 
 
 @pytest.mark.parametrize(
     "scene", [*SCENES] if SOAK else [scenes.ONE, scenes.FIRST_CONTACT, scenes.LOST_REPLY], ids=str
 )
-def test_kill_at_any_call_of_recovery(bench: Bench, scene: Scene) -> None:
-    results = list(_recoveries(bench, scene))
+@pytest.mark.parametrize("part", range(RECOVERY_PARTS))
+def test_kill_at_any_call_of_recovery(bench: Bench, scene: Scene, part: int, note: Note) -> None:
+    results = list(_recoveries(bench, scene, part))
 
+    note(results)
     assert_all_kept(scene, results)
     assert len(results) > 10

@@ -2,13 +2,13 @@
 
 After each cut the file systems are mounted again and looked at, the server is started, the client sends again
 what it had no reply for, and all is looked at once more. A short run cuts some 700 times; with SOAK=1 every
-scene is cut at every call everywhere, and recovery from each of those cuts is cut too: about 20,000 times.
+scene is cut at every call everywhere, and recovery from each of those cuts is cut too: over 20,000 times.
 """
 
 import itertools
 import os
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -36,11 +36,12 @@ SCENES = (
     *((scenes.TWICE, scenes.EMPTY, scenes.BDAT, scenes.LARGE) if SOAK else ()),
 )
 # How many of recovery's calls are passed over between two cuts.
-RECOVERY_EVERY = 8 if SOAK else 4
+RECOVERY_EVERY = 7 if SOAK else 4
 # What is left of a large message is found and removed as what is left of a small one.
 SCENES_TO_RECOVER_FROM = tuple(scene for scene in SCENES if scene is not scenes.LARGE)
 # So that no test takes minutes.
-RECOVERY_PARTS = 4 if SOAK else 1
+RECOVERY_PARTS = 6 if SOAK else 1
+Note = Callable[[Sequence[Result]], None]
 
 
 def make_lmtpd(nursery: Nursery, folder: Path, mail: Path, state: Path, scene: Scene) -> Forked:
@@ -61,11 +62,12 @@ def assert_all_kept(results: Sequence[Result]) -> None:
 @pytest.mark.parametrize("placement", PLACEMENTS, ids=str)
 @pytest.mark.parametrize("scene", SCENES, ids=str)
 def test_power_cut_in_any_call_of_a_delivery(
-    shim: Shim, make: MakeAgent, scene: Scene, placement: Placement
+    shim: Shim, make: MakeAgent, scene: Scene, placement: Placement, note: Note
 ) -> None:
     with placement.bench(shim, make) as bench:
         results = list(bench.play_all(scene, Action.CUT, every=1 if SOAK else placement.every))
 
+    note(results)
     assert_all_kept(results)
     # Else the shim would have seen nothing, and proven nothing.
     seen = {call.kind for call in results[-1].calls}
@@ -76,11 +78,12 @@ def test_power_cut_in_any_call_of_a_delivery(
 @pytest.mark.parametrize("scene", [*SCENES_TO_RECOVER_FROM] if SOAK else [scenes.ONE], ids=str)
 @pytest.mark.parametrize("part", range(RECOVERY_PARTS))
 def test_power_cut_in_any_call_of_recovery(
-    shim: Shim, make: MakeAgent, scene: Scene, placement: Placement, part: int
+    shim: Shim, make: MakeAgent, scene: Scene, placement: Placement, part: int, note: Note
 ) -> None:
     with placement.bench(shim, make) as bench:
         results = list(itertools.chain.from_iterable(recoveries(bench, scene, part)))
 
+    note(results)
     assert_all_kept(results)
     assert len(results) > 40 // RECOVERY_EVERY
 
