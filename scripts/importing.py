@@ -19,6 +19,7 @@ from scripts.shell.output import Printer, counted, shown
 from scripts.shell.running import Script, run_script
 from scripts.shell.selection import Target, takes_maildirs
 from scripts.shell.work import Run, as_json, dry_run, takes_run
+from storage import incoming
 from storage.directory import Directory
 from storage.filling import GROUP_MESSAGES, Filling, Trial
 from storage.folders import FolderNameError, folder_parts
@@ -69,7 +70,7 @@ class _Job:
         self._path = path
         self._unreported = 0
 
-    def run(self, mail: Iterator[Incoming | Unreadable]) -> Iterator[Item]:
+    def run(self, mail: Iterator[incoming.Item]) -> Iterator[Item]:
         """Do it, a folder after the other; the source has each folder's messages in one piece."""
         with ExitStack() as cleanup:
             filling: Trial | None = None
@@ -83,7 +84,8 @@ class _Job:
                     name = message.folder
                     with self._owner.acting():
                         filling = cleanup.enter_context(closing(self._open(name)))
-                yield from self._put(filling, message)
+                if isinstance(message, Incoming):
+                    yield from self._put(filling, message)
             yield from self._finish(name, filling)
 
     def _put(self, filling: Trial, message: Incoming) -> Iterator[Item]:

@@ -64,11 +64,21 @@ class Incoming:
 
 
 @dataclass(frozen=True, slots=True)
+class Beginning:
+    """A folder whose messages come next, if it has any."""
+
+    folder: str
+
+
+@dataclass(frozen=True, slots=True)
 class Unreadable:
     """Something that was passed over."""
 
     origin: str
     why: str
+
+
+Item = Beginning | Incoming | Unreadable
 
 
 class Source:
@@ -89,7 +99,7 @@ class Source:
         """Close it."""
         os.close(self.fd)
 
-    def read(self, reading: Reading) -> Iterator[Incoming | Unreadable]:
+    def read(self, reading: Reading) -> Iterator[Item]:
         """Read all of it, with the rights of the process at each step. OSError for the top of a directory."""
         if not S_ISDIR(self.status.st_mode):
             try:
@@ -105,7 +115,7 @@ class Source:
             yield from _in_tree(self.path, directory, (), reading)
 
 
-def _in_maildir(path: str, maildir: Directory) -> Iterator[Incoming | Unreadable]:
+def _in_maildir(path: str, maildir: Directory) -> Iterator[Item]:
     seen = set()
     for layout in Layout:
         for folder in folders(maildir, layout):
@@ -125,7 +135,8 @@ def _name_of(folder: Folder) -> str:
     return folder.parts[0][1:].replace(".", "/")
 
 
-def _in_folder(path: str, name: str, folder: Directory) -> Iterator[Incoming | Unreadable]:
+def _in_folder(path: str, name: str, folder: Directory) -> Iterator[Item]:
+    yield Beginning(name)
     letters = keywords(folder)
     couriers = courier_keywords(folder)
     found = messages(folder)
@@ -152,9 +163,7 @@ def _capitals(place: MessageFile) -> str:
     return "".join(letter for letter in place.flags if letter in "DFPRST")
 
 
-def _in_tree(
-    path: str, directory: Directory, parts: tuple[str, ...], reading: Reading
-) -> Iterator[Incoming | Unreadable]:
+def _in_tree(path: str, directory: Directory, parts: tuple[str, ...], reading: Reading) -> Iterator[Item]:
     with os.scandir(directory.fd) as listed:
         # Files first, so that a folder's messages come in one piece.
         names = sorted(
@@ -175,7 +184,9 @@ def _in_tree(
         try:
             with _mapped(fd) as data:
                 folder = "/".join(parts) if name.lower().endswith(".eml") else "/".join((*parts, _bare(name)))
-                if data[:5] != b"From " and not name.lower().endswith(".eml"):
+                if len(data) == 0 and not name.lower().endswith(".eml"):
+                    yield Beginning(folder)  # an mbox without messages
+                elif data[:5] != b"From " and not name.lower().endswith(".eml"):
                     yield Unreadable(origin, "neither an mbox nor called .eml")
                 else:
                     yield from _in_file(origin, folder or INBOX, data, os.fstat(fd), reading)
@@ -187,7 +198,7 @@ def _in_tree(
 
 def _in_file(
     origin: str, folder: str, data: bytes | mmap.mmap, status: os.stat_result, reading: Reading
-) -> Iterator[Incoming | Unreadable]:
+) -> Iterator[Item]:
     if data[:5] != b"From " and len(data) and not data[:5].isspace():
         if _FIELD.match(data) is None:
             yield Unreadable(origin, "it does not begin as a message does")

@@ -6,6 +6,7 @@ JSON is one object a line, so that a report on a million messages needs no memor
 import json
 import sys
 from collections.abc import Callable
+from typing import TextIO
 
 from scripts.shell.crew import Fact
 
@@ -13,20 +14,21 @@ Text = Callable[[Fact], str]
 
 
 class Printer:
-    """Prints facts on standard output."""
+    """Prints facts, on standard output unless told otherwise."""
 
-    def __init__(self, *, as_json: bool, text: Text) -> None:
+    def __init__(self, *, as_json: bool, text: Text, stream: TextIO | None = None) -> None:
         """text: how people read a fact; an empty one is not printed."""
         self._as_json = as_json
         self._text = text
+        self._stream = stream or sys.stdout
 
     def fact(self, fact: Fact) -> None:
         """Print one fact."""
         # Not click.echo, which flushes each line.
         if self._as_json:
-            sys.stdout.write(json.dumps(fact) + "\n")
+            self._stream.write(json.dumps(fact) + "\n")
         elif line := self._text(fact):
-            sys.stdout.write(line + "\n")
+            self._stream.write(line + "\n")
 
 
 def shown(text: object) -> str:

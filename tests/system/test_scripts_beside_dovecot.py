@@ -1,15 +1,19 @@
 """The scripts that move mail, beside Dovecot's IMAP server and while lmtpd delivers into the same Maildir."""
 
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from scripts import expire, importing
+from scripts import expire, exporting, importing
+from scripts import make as making
+from storage import mbox
+from storage.outgoing import header_values
 from tests.support.dovecot import OWNER, Dovecot, dovecot
 from tests.support.imap_view import Seen, deliveries, view
 from tests.support.postfix import public_folder
-from tests.support.requirements import need
+from tests.support.requirements import need, program
 from tests.support.scripting import runner
 from tests.support.server import Server
 
@@ -115,6 +119,50 @@ def test_import(mailbox, tmp_path, capfd):
     assert {seen.date for seen in incoming} == {"05-Jan-2015 10:00:00 +0000"}
     assert len(mailbox.view("Archive.2015")[1]) == 300
     assert b"Archive.2015" in b" ".join(mailbox.client.lsub()[1])
+
+
+def test_export(mailbox, tmp_path, capfd):
+    before = mailbox.view()
+    script = runner(exporting.main, capfd)
+
+    with deliveries(mailbox.server, mailbox.address) as live:
+        result = script(mailbox.maildir, "--format", "mbox", "--output", tmp_path / "mbox")
+        assert result.code == 0, result.err
+
+    exported = {
+        header_values(each.content, b"subject")[0].decode().strip(): each
+        for each in mbox.read((tmp_path / "mbox").read_bytes())
+    }
+    assert {"old 0", "old 1", "old 2"} <= set(exported) <= {"old 0", "old 1", "old 2", *live}
+    assert (exported["old 0"].flags, exported["old 0"].keywords) == ("RS", ("work",))
+    assert exported["old 1"].flags == "F"
+    validity, now = mailbox.view()
+    assert (validity, old(now)) == (before[0], before[1])
+
+
+def test_import_of_what_dovecot_wrote_as_mbox(mailbox, reader, capfd):
+    with public_folder("mbox") as target:
+        shutil.chown(target, OWNER, OWNER)
+        location = f"mail_location=mbox:{target}:INBOX={target}/INBOX"
+        command = [program("doveadm"), "-c", reader.folder / "dovecot.conf", "-o", location, "import"]
+        subprocess.run(
+            [*command, "-u", "writer@example.org", f"maildir:{mailbox.maildir}", "", "ALL"], check=True
+        )
+        assert (target / "INBOX").read_bytes().startswith(b"From ")
+        _import_and_compare(mailbox, reader, target, capfd)
+
+
+def _import_and_compare(mailbox, reader, target, capfd):
+    back = mailbox.maildir.parent / "back"
+    assert runner(making.main, capfd)(back, "--owner", OWNER).code == 0
+
+    result = runner(importing.main, capfd)(back, target)
+
+    assert result.code == 0, result.out + result.err
+    client = reader.imap("back@example.org")
+    _, found = view(client)
+    client.logout()
+    assert sorted(map(repr, found.values())) == sorted(map(repr, mailbox.view()[1].values()))
 
 
 def test_expire(mailbox, capfd):
