@@ -5,13 +5,14 @@
 #             plays some of it (ARGS=--help lists all); what has passed for a commit is not played again
 # make comparison  the same crashes for lmtpd, Dovecot and Postfix: README's table; as root, ten minutes
 # make check  formatting, lint, types, import rules
+# make man     manual pages and shell completion of all commands, in build/share/
 # make clean  remove the environment and everything made below ./run/
 
 PYTEST = .venv/bin/python -m pytest
 # Waiting for disks and other programs, the tests use less than half a core each.
 TEST_PROCESSES ?= 4
 
-.PHONY: run test soak comparison bench check packages clean
+.PHONY: man run test soak comparison bench check packages clean
 
 run: .venv/.installed
 	@exec .venv/bin/python .ci/try.py
@@ -34,6 +35,9 @@ check: .venv/.installed-dev
 	.venv/bin/mypy
 	$(PYTEST) -q -p no:xdist tests/test_imports.py tests/test_house_rules.py
 
+man: .venv/.installed
+	@.venv/bin/lmtpd manual build/share
+
 packages:
 	@.ci/packages
 
@@ -44,4 +48,4 @@ packages:
 	@.ci/venv dev
 
 clean:
-	rm -rf .venv run
+	rm -rf .venv run build

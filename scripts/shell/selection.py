@@ -98,7 +98,7 @@ def takes_maildirs(rest: str = "") -> Callable[[Function], Function]:
             click.option("--all", "is_everyone", is_flag=True, help="All mailboxes of the configuration."),
             click.option("--user", "users", metavar="ADDRESS", multiple=True,
                          help="The mailbox of this address, as lmtpd would find it.  Repeatable."),
-            click.argument("positional", metavar=metavar, nargs=-1),
+            click.argument("positional", metavar=metavar, nargs=-1, type=click.Path()),
         ):  # fmt: skip
             decorated = option(decorated)
         return decorated
