@@ -116,10 +116,13 @@ class QuotaFiles:
                     return Reservation(file, inbox, adding, Standing(limit, above + adding))
         raise StorageError(f"{box.inbox.path}/{maildirsize.NAME} is replaced again and again")
 
-    def recount(self, box: QuotaBox) -> Standing:
-        """Count the mailbox and write it down, whatever the file says. StorageError."""
+    def recount(self, box: QuotaBox, inbox: Directory | None = None) -> Standing:
+        """Count the mailbox and write it down, whatever the file says. StorageError.
+
+        inbox: the mailbox, where it is open already.
+        """
         with _naming_errors():
-            inbox = descend(self._disk, box.inbox, create=False)[-1]
+            inbox = inbox or descend(self._disk, box.inbox, create=False)[-1]
             alone, file = self._alone(inbox, self._open(inbox))
             usage = self._count(inbox, box, file)
             limit = _limit(box, file)
@@ -135,10 +138,10 @@ class QuotaFiles:
                 return Standing(limit, file.usage)
             return Standing(limit, count(inbox, box.counting).usage if limit else NOTHING)
 
-    def account(self, box: QuotaBox) -> Standing | None:
+    def account(self, box: QuotaBox, inbox: Directory | None = None) -> Standing | None:
         """Tell what the file says, whatever is in the mailbox; None: there is none. StorageError."""
         with _naming_errors():
-            inbox = descend(self._disk, box.inbox, create=False)[-1]
+            inbox = inbox or descend(self._disk, box.inbox, create=False)[-1]
             file = self._open(inbox)
         return Standing(_limit(box, file), file.usage, is_certain=file.account.is_sound) if file else None
 

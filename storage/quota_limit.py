@@ -141,3 +141,13 @@ class QuotaLimit:
 
 
 UNLIMITED = QuotaLimit()
+
+
+def size_text(octets: int) -> str:
+    """Write a size for people, in the powers of 1024 that limits are written in: "1.6 GiB"."""
+    size, unit = float(octets), "octets"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if size < 1024:
+            break
+        size, unit = size / 1024, larger
+    return f"{size:.0f} {unit}" if unit == "octets" else f"{size:.1f} {unit}"

@@ -5,25 +5,33 @@ from lmtpd.delivery.quota import QuotaRules, Quotas
 from lmtpd.delivery.quota_keeper import KeeperRules, QuotaKeeper
 from lmtpd.delivery.service import Service
 from storage.disk import Disk
+from storage.folders import Layout
 from storage.names import NameSource
 from storage.quota import QuotaFiles
+from storage.quota_count import Counting
 from storage.quota_state import QuotaState
 
 
 def build_quotas(config: Config, disk: Disk, names: NameSource) -> Quotas:
     """The quotas of all mailboxes; nothing is opened before a mailbox has one."""
     quota = config.quota
-    folders = {each.folder: each.extra for each in quota.folders}
-    ignored = {folder for folder, extra in folders.items() if extra is None}
-    counts_trashed = quota.deleted == "counted"
+    counting = counting_of(config, Layout.MAILDIRPP)
     rules = QuotaRules(
         default=quota.default_limit,
         patience_s=quota.patience_s,
-        counts_trashed=counts_trashed,
-        ignored=frozenset(ignored if counts_trashed else ignored | {"Trash"}),
-        extras={folder: extra for folder, extra in folders.items() if extra is not None},
+        counts_trashed=counting.counts_trashed,
+        ignored=counting.ignored,
+        extras={each.folder: each.extra for each in quota.folders if each.extra is not None},
     )
     return Quotas(QuotaFiles(disk, names), rules, QuotaState(config.quota_path))
+
+
+def counting_of(config: Config, layout: Layout) -> Counting:
+    """Which messages count, for programs that count themselves."""
+    quota = config.quota
+    ignored = {each.folder for each in quota.folders if each.extra is None}
+    counts_trashed = quota.deleted == "counted"
+    return Counting(layout, frozenset(ignored if counts_trashed else ignored | {"Trash"}), counts_trashed)
 
 
 def keeper_of(config: Config, service: Service) -> QuotaKeeper | None:

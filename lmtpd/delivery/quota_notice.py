@@ -7,7 +7,7 @@ around 80 % would have its owner told with each message otherwise.
 from collections.abc import Sequence
 from email.utils import formatdate
 
-from storage.quota_limit import QuotaLimit, Usage
+from storage.quota_limit import QuotaLimit, Usage, size_text
 from storage.quota_state import Notice
 
 # Below a threshold, as a share of the limit, before it may be crossed again.
@@ -57,7 +57,7 @@ def message_of(notice: Notice, *, hostname: str, postmaster: str, refuses: bool)
         "Content-Type: text/plain; charset=utf-8",
         "Content-Transfer-Encoding: 8bit",
         "",
-        f"{notice.address} holds {_sizes(notice.octets)} in {notice.messages} messages.",
+        f"{notice.address} holds {size_text(notice.octets)} in {notice.messages} messages.",
         f"That is {percent} of what it may hold: {_limits(limit)}.",
         *rest,
         "",
@@ -68,16 +68,7 @@ def message_of(notice: Notice, *, hostname: str, postmaster: str, refuses: bool)
 def _limits(limit: QuotaLimit) -> str:
     parts = []
     if limit.octets:
-        parts.append(_sizes(limit.octets))
+        parts.append(size_text(limit.octets))
     if limit.messages:
         parts.append(f"{limit.messages} messages")
     return ", ".join(parts)
-
-
-def _sizes(octets: int) -> str:
-    size, unit = float(octets), "octets"
-    for larger in ("KiB", "MiB", "GiB", "TiB"):
-        if size < 1024:
-            break
-        size, unit = size / 1024, larger
-    return f"{size:.0f} {unit}" if unit == "octets" else f"{size:.1f} {unit}"

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.quota_limit import LARGEST, UNLIMITED, QuotaLimit, QuotaSyntaxError, Usage
+from storage.quota_limit import LARGEST, UNLIMITED, QuotaLimit, QuotaSyntaxError, Usage, size_text
 
 NUMBERS = st.integers(0, LARGEST)
 
@@ -155,3 +155,18 @@ def test_only_a_limit_is_true():
 
 def test_usages_add_up():
     assert Usage(3, 1) + Usage(4, 2) - Usage(2, 1) == Usage(5, 2)
+
+
+@pytest.mark.parametrize(
+    "octets, text",
+    [
+        (0, "0 octets"),
+        (1023, "1023 octets"),
+        (1024, "1.0 KiB"),
+        (1 << 20, "1.0 MiB"),
+        (5 << 40, "5.0 TiB"),
+        (5 << 50, "5120.0 TiB"),
+    ],
+)
+def test_a_size_is_written_for_people(octets, text):
+    assert size_text(octets) == text
