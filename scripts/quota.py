@@ -3,19 +3,14 @@
 import os
 import secrets
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import click
 
-from lmtpd.cli.directory import build_directory
-from lmtpd.cli.explain import parse_address
-from lmtpd.cli.failures import Failure as ServerFailure
-from lmtpd.cli.quotas import counting_of
-from lmtpd.config import Config
-from lmtpd.recipients.mailbox import Mailbox
 from scripts.shell.crew import Fact, Item, Progressed
 from scripts.shell.failures import Failure
+from scripts.shell.limits import Limits
 from scripts.shell.output import Printer, shown
 from scripts.shell.running import Script, run_script
 from scripts.shell.selection import Target, takes_maildirs
@@ -25,7 +20,7 @@ from storage.directory import Directory
 from storage.disk import Disk
 from storage.names import NameSource
 from storage.quota import QuotaBox, QuotaFiles, Standing
-from storage.quota_count import Counting, count
+from storage.quota_count import count
 from storage.quota_limit import UNLIMITED, QuotaLimit, QuotaSyntaxError, Usage, size_text
 
 _BAR = 30  # characters of a bar of the chart
@@ -35,8 +30,7 @@ _BAR = 30  # characters of a bar of the chart
 class _Task:
     """What to do in each Maildir."""
 
-    config: Config | None
-    limits: Mapping[str, QuotaLimit]  # of users who have one of their own, by the Maildir's path
+    limits: Limits
     new_limit: QuotaLimit | None
     counts: bool  # look at the messages, whatever the file says
     writes: bool
@@ -46,7 +40,7 @@ class _Task:
 
     def do(self, target: Target, maildir: Directory) -> Iterator[Item]:
         """Show, count or set, in one Maildir."""
-        box = self._box(target)
+        box = self.limits.box_of(target)
         said = self.files.account(box, maildir)
         trusted = said if said is not None and said.is_certain else None
         before = trusted.usage if trusted is not None else None
@@ -82,12 +76,6 @@ class _Task:
         if self.counts:
             return "recalculated" if self.writes else "counted"
         return "quota"
-
-    def _box(self, target: Target) -> QuotaBox:
-        # Whose a Maildir is that was given by its path is not known: a user with a limit of his own, perhaps.
-        default = self.config.quota.default_limit if self.config is not None and target.user else None
-        counting = counting_of(self.config, target.layout) if self.config else Counting(target.layout)
-        return QuotaBox(target.where, counting, self.limits.get(target.path, default))
 
     def _limit(self, box: QuotaBox, said: Standing | None) -> QuotaLimit:
         if self.new_limit is not None:
@@ -132,25 +120,17 @@ def maildir_quota(
       maildir-quota --user bob@example.org --config /etc/lmtpd/lmtpd.toml --recalculate
       maildir-quota /srv/mail/example.org/bob --limit 2G,100000M
     """
-    new_limit = _new_limit(limit_text, run.config)
     targets = run.targets()
-    task = _Task(
-        config=run.config,
-        limits=_own_limits(run.config, targets),
-        new_limit=new_limit,
-        counts=counts or recalculate or new_limit is not None,
-        writes=(recalculate or new_limit is not None) and not dry_run,
-    )
-    printer = Printer(as_json=True, text=str)
+    limits = Limits.of(run.config, targets)
+    new_limit = _new_limit(limit_text, limits)
+    changes = recalculate or new_limit is not None
+    task = _Task(limits, new_limit, counts=counts or changes, writes=changes and not dry_run)
     rows: list[Fact] = []
+    show = Printer(as_json=True, text=str).fact if as_json else rows.append
 
     def tell(fact: Fact) -> None:
-        if over is not None and not _percent(fact) > over:
-            return
-        if as_json:
-            printer.fact(fact)
-        else:
-            rows.append(fact)
+        if over is None or _percent(fact) > over:
+            show(fact)
 
     tally = run.go(task.do, tell, targets=targets)
     if rows:
@@ -158,12 +138,12 @@ def maildir_quota(
     return tally.code
 
 
-def _new_limit(text: str | None, config: Config | None) -> QuotaLimit | None:
+def _new_limit(text: str | None, limits: Limits) -> QuotaLimit | None:
     if text is None:
         return None
-    if config is not None and config.quota.default_limit is not None:
+    if limits.default is not None:
         raise Failure(
-            f"--limit {text}: quota.default is {config.quota.default}, and lmtpd would write that back; with"
+            f"--limit {text}: quota.default is {limits.default}, and lmtpd would write that back; with"
             ' quota.default = "maildirsize" each mailbox has the limit of its file',
             os.EX_CONFIG,
         )
@@ -171,23 +151,6 @@ def _new_limit(text: str | None, config: Config | None) -> QuotaLimit | None:
         return QuotaLimit.parse(text)
     except QuotaSyntaxError as exc:
         raise Failure(f"--limit {text}: {exc}", os.EX_USAGE) from exc
-
-
-def _own_limits(config: Config | None, targets: Sequence[Target]) -> dict[str, QuotaLimit]:
-    """Ask the recipient sources for users' own limits; with root's rights, so before the work begins."""
-    if config is None:
-        return {}
-    directory = build_directory(config, Disk())
-    found = {}
-    for target in targets:
-        if target.user:
-            try:
-                mailbox = directory.find(parse_address(target.user))
-            except ServerFailure:
-                continue  # what lies on the disk need not be an address
-            if isinstance(mailbox, Mailbox) and mailbox.quota is not None:
-                found[target.path] = mailbox.quota
-    return found
 
 
 def _percent(fact: Fact) -> float:

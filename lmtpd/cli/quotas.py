@@ -1,5 +1,6 @@
 """The part of the composition root that makes quotas."""
 
+from lmtpd.cli.counting import counting_of
 from lmtpd.config import Config
 from lmtpd.delivery.quota import QuotaRules, Quotas
 from lmtpd.delivery.quota_keeper import KeeperRules, QuotaKeeper
@@ -8,7 +9,6 @@ from storage.disk import Disk
 from storage.folders import Layout
 from storage.names import NameSource
 from storage.quota import QuotaFiles
-from storage.quota_count import Counting
 from storage.quota_state import QuotaState
 
 
@@ -24,14 +24,6 @@ def build_quotas(config: Config, disk: Disk, names: NameSource) -> Quotas:
         extras={each.folder: each.extra for each in quota.folders if each.extra is not None},
     )
     return Quotas(QuotaFiles(disk, names), rules, QuotaState(config.quota_path))
-
-
-def counting_of(config: Config, layout: Layout) -> Counting:
-    """Which messages count, for programs that count themselves."""
-    quota = config.quota
-    ignored = {each.folder for each in quota.folders if each.extra is None}
-    counts_trashed = quota.deleted == "counted"
-    return Counting(layout, frozenset(ignored if counts_trashed else ignored | {"Trash"}), counts_trashed)
 
 
 def keeper_of(config: Config, service: Service) -> QuotaKeeper | None:
