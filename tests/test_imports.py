@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "lmtpd.recipients": {"lmtpd.protocol", "storage"},
     "lmtpd.sieve": {"lmtpd.protocol"},
     "lmtpd.report": {"storage"},
-    "lmtpd.config": {"storage.quota_limit"},  # a value, parsed
+    "lmtpd.config": {"storage.quota_limit", "lmtpd.recipients.query"},  # values, parsed
     "lmtpd.protocol": set(),
     # Which mailboxes there are is the configuration's to say, and the recipient sources', put together there.
     "scripts.shell": {
@@ -57,6 +57,8 @@ PURE_LIBRARY = {
 
 # Each of these is one module's business, so that it can be understood and replaced in one place.
 ONLY_IN = {
+    "psycopg": {"lmtpd/recipients/postgresql.py"},
+    "ldap3": {"lmtpd/recipients/ldap.py"},
     "sqlite_utils": {"storage/database.py"},
     "watchdog": {"storage/watch.py"},
 }
@@ -153,6 +155,7 @@ def test_library_is_used_in_one_place_only(library):
 
 def test_storage_and_recipients_use_declared_libraries_only():
     declared = {"sqlite_utils", "watchdog", "click", "rich", "pydantic", "pydantic_core", "prometheus_client"}
+    declared |= {"psycopg", "ldap3"}
 
     found = [
         (source, entry)

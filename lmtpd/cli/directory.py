@@ -7,7 +7,16 @@ from functools import partial
 from lmtpd.config import Config
 from lmtpd.config.domains import Domain
 from lmtpd.config.recipients import AskedSource as AskedSettings
-from lmtpd.config.recipients import FileSource, MaildirsSource, PasswdSource, RemoteSource
+from lmtpd.config.recipients import (
+    FileSource,
+    LdapSource,
+    MaildirsSource,
+    PasswdSource,
+    PostfixSource,
+    RemoteSource,
+    SocketmapSource,
+    SqlSource,
+)
 from lmtpd.protocol.addresses import Address
 from lmtpd.recipients.answers import Answers
 from lmtpd.recipients.asked import AskedSource
@@ -20,8 +29,14 @@ from lmtpd.recipients.passwd import PasswdLookup
 from lmtpd.recipients.passwd_file import parse_passwd_file
 from lmtpd.recipients.patience import Patience
 from lmtpd.recipients.placement import Placement
+from lmtpd.recipients.postfix_table import PostfixLookup
+from lmtpd.recipients.query import Query
 from lmtpd.recipients.rules import Detail, MaildirRules
+from lmtpd.recipients.socketmap import SocketmapLookup
+from lmtpd.recipients.sql import SqlLookup
+from lmtpd.recipients.sqlite import SqliteDatabase
 from lmtpd.recipients.table import AliasTable
+from lmtpd.recipients.table_keys import Result
 from lmtpd.recipients.toml_file import parse_toml_file
 from storage.disk import Disk
 from storage.folders import FolderNames, Layout
@@ -86,8 +101,54 @@ def build_lookup(settings: AskedSettings, config: Config) -> Lookup:
         case FileSource():
             parse = parse_toml_file if settings.format == "toml" else parse_passwd_file
             return FileLookup(settings.file, partial(parse, fold_case=config.mailboxes.fold_case))
+        case SqlSource():
+            return _sql(settings)
+        case LdapSource():
+            return _ldap(settings)
+        case SocketmapSource():
+            result, timeout_s = Result(settings.result), settings.timeout_s
+            return SocketmapLookup(settings.socket, settings.map, result=result, timeout_s=timeout_s)
+        case PostfixSource():
+            return PostfixLookup(
+                settings.table,
+                result=Result(settings.result),
+                timeout_s=settings.timeout_s,
+                command=settings.postmap,
+                config_directory=settings.config_directory,
+            )
         case _:
             raise TypeError(settings)
+
+
+def _sql(settings: SqlSource) -> Lookup:
+    query = Query.parse(settings.query)
+    if settings.url.startswith("sqlite:"):
+        path = settings.url.removeprefix("sqlite://")
+        return SqlLookup(SqliteDatabase(path, query, timeout_s=settings.timeout_s), query, settings.columns)
+    from lmtpd.recipients.postgresql import PostgresqlDatabase  # noqa: PLC0415 an extra that few sites install
+
+    return SqlLookup(
+        PostgresqlDatabase(settings.url, query, timeout_s=settings.timeout_s), query, settings.columns
+    )
+
+
+def _ldap(settings: LdapSource) -> Lookup:
+    from lmtpd.recipients.ldap import LdapLookup, LdapSettings  # noqa: PLC0415 an extra that few sites install
+
+    return LdapLookup(
+        LdapSettings(
+            url=settings.url,
+            starttls=settings.starttls,
+            ca_file=settings.ca_file,
+            bind_dn=settings.bind_dn,
+            bind_password_file=settings.bind_password_file,
+            base=settings.base,
+            scope=settings.scope,
+            filter=settings.filter,
+            attributes=settings.attributes,
+            timeout_s=settings.timeout_s,
+        )
+    )
 
 
 def _site_rules(config: Config) -> MaildirRules:

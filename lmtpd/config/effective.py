@@ -34,7 +34,7 @@ def _leaves(path: KeyPath, section: Section) -> Iterator[tuple[KeyPath, object]]
             for index, element in enumerate(value):
                 yield from _leaves((*here, index), element)
         else:
-            yield here, _plain(section, name, value)
+            yield here, _plain(section, name, section.shown(name))
 
 
 def _plain(section: Section, name: str, value: object) -> object:

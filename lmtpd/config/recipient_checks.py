@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 from lmtpd.config.problems import Finding
-from lmtpd.config.recipients import FileSource, MaildirsSource
+from lmtpd.config.recipients import FileSource, LdapSource, MaildirsSource, PostfixSource, SqlSource
 from lmtpd.config.schema import Config
+from lmtpd.config.section import Section
 
 
 def needs_site_path(config: Config) -> bool:
@@ -25,8 +27,50 @@ def check_recipients(config: Config) -> Iterator[Finding]:
 def check_sources(config: Config) -> Iterator[Finding]:
     """Find sources that cannot be asked."""
     for index, source in enumerate(config.recipients):
-        if isinstance(source, FileSource) and not os.path.isfile(source.file):
-            yield Finding(("recipients", index, "file"), "there is no such file", source.file)
+        for key, path in _files(source):
+            if not os.path.isfile(path):
+                yield Finding(("recipients", index, key), "there is no such file", path)
+        for key, module, extra in _extras(source):
+            if find_spec(module) is None:
+                yield Finding(
+                    ("recipients", index, key),
+                    f"needs {module}, which is not installed: pip install 'maildir-lmtpd[{extra}]'",
+                )
+        if isinstance(source, LdapSource):
+            yield from _ldap(index, source)
+
+
+def _files(source: Section) -> Iterator[tuple[str, str]]:
+    match source:
+        case FileSource():
+            yield "file", source.file
+        case SqlSource() if source.url.startswith("sqlite:"):
+            yield "url", source.url.removeprefix("sqlite://")
+        case LdapSource():
+            for key in ("ca_file", "bind_password_file"):
+                if (path := getattr(source, key)) is not None:
+                    yield key, path
+        case PostfixSource():
+            yield "postmap", source.postmap
+        case _:
+            pass
+
+
+def _extras(source: Section) -> Iterator[tuple[str, str, str]]:
+    match source:
+        case SqlSource() if not source.url.startswith("sqlite:"):
+            yield "url", "psycopg", "postgresql"
+        case LdapSource():
+            yield "source", "ldap3", "ldap"
+        case _:
+            pass
+
+
+def _ldap(index: int, source: LdapSource) -> Iterator[Finding]:
+    if (source.bind_dn is None) != (source.bind_password_file is None):
+        yield Finding(("recipients", index), "bind_dn and bind_password_file are given together, or neither")
+    if source.starttls and not source.url.startswith("ldap:"):
+        yield Finding(("recipients", index, "starttls"), f"cannot be combined with {source.url}", value=True)
 
 
 def recipient_warnings(config: Config) -> Iterator[str]:

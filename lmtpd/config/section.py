@@ -14,3 +14,7 @@ class Section(BaseModel):
     """A table of the file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    def shown(self, name: str) -> object:
+        """Return the value of a key as `lmtpd check` shows it."""
+        return getattr(self, name)

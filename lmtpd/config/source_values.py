@@ -1,8 +1,13 @@
 """Parsers for the values of recipient sources, domains and aliases, in the manner of `values`."""
 
+import re
 from collections.abc import Mapping
 
 from lmtpd.config import values
+from lmtpd.recipients.query import Query, parse_filter, parse_mapping
+
+_LDAP_URL = re.compile(r"(ldaps?://[^/\s]+/?|ldapi://\S+)", re.ASCII)
+_SOCKET = 'must be "unix:PATH" or "inet:HOST:PORT"'
 
 
 def domains(value: object) -> tuple[str, ...]:
@@ -47,3 +52,63 @@ def aliases(value: object) -> Mapping[str, tuple[str, ...]]:
 def _lower_domain(address: str) -> str:
     local, _, domain = address.rpartition("@")
     return f"{local}@{domain.lower()}"
+
+
+def database(value: object) -> str:
+    """Accept the URL of a database."""
+    given = values.text(value)
+    if given.startswith("sqlite:"):
+        return f"sqlite://{values.ledger_path(given)}"
+    if not given.startswith(("postgresql://", "postgres://")):
+        raise ValueError('must be "sqlite:///PATH" or "postgresql://USER:PASSWORD@HOST/DATABASE"')
+    return given
+
+
+def query(value: object) -> str:
+    """Accept a query with named parameters."""
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("must be a query: SELECT ... WHERE address = :address")
+    Query.parse(value)
+    return value
+
+
+def ldap_url(value: object) -> str:
+    """Accept the URL of an LDAP server, without a base or a filter."""
+    given = values.text(value)
+    if not _LDAP_URL.fullmatch(given):
+        raise ValueError('must be "ldap://HOST:PORT", "ldaps://HOST:PORT" or "ldapi://%2Fpath%2Fof%2Fsocket"')
+    return given
+
+
+def ldap_filter(value: object) -> str:
+    """Accept a filter with placeholders."""
+    return parse_filter(values.text(value))
+
+
+def mapping(value: object) -> Mapping[str, str]:
+    """Accept a table: field = column or attribute."""
+    if not isinstance(value, dict):
+        raise ValueError(f"must be a table, not {values.kind(value)}")  # noqa: TRY004 - what pydantic collects
+    return parse_mapping({field: values.text(column) for field, column in value.items()})
+
+
+def map_socket(value: object) -> str | tuple[str, int]:
+    """Accept the address of a socketmap server, as Postfix writes it."""
+    kind, colon, rest = values.text(value).partition(":")
+    if kind == "unix" and rest:
+        return values.socket_path(rest)
+    if kind != "inet" or not colon:
+        raise ValueError(_SOCKET)
+    host, colon, port = rest.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError(_SOCKET)
+    return host, int(port)
+
+
+def postfix_table(value: object) -> str:
+    """Accept a lookup table as Postfix writes it."""
+    given = values.text(value)
+    if not re.fullmatch(r"[a-z]+:\S.*", given):
+        raise ValueError('must be a table with its type, such as "hash:/etc/postfix/vmailbox"')
+    return given

@@ -69,6 +69,7 @@ class Service:
             self.keeper.stop()
         self.housekeeper.stop()
         self.ledger.close()
+        self.directory.close()
         self.reporter.close()
         self.history.close()
         if self.quotas is not None:

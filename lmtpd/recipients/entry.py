@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 from lmtpd.protocol.addresses import Address, AddressError, parse_path
 from lmtpd.recipients.mailbox import MailboxOwner
+from lmtpd.recipients.query import FIELDS
 from lmtpd.recipients.rules import Detail
 from storage.folders import FolderNames, Layout
 from storage.quota_limit import QuotaLimit
 
-FIELDS = ("home", "maildir", "uid", "gid", "quota", "detail", "script", "alias")
 # May stand in a query's columns and mean nothing, for "SELECT user FROM users WHERE ...".
 IGNORED = ("user", "domain", "address")
 TARGETS = 1000  # of one alias; as Postfix (virtual_alias_expansion_limit)

@@ -1,5 +1,6 @@
 """Places that are asked for a user by name: the question, the protocol, and the ways to fail."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -35,6 +36,11 @@ class Question:
             return None
         local = f"{self.user}{self.delimiter}{self.detail}"
         return f"{local}@{self.domain}" if self.domain else local
+
+    def parameters(self) -> Mapping[str, str]:
+        """What can be filled in into queries and filters (query.PARAMETERS)."""
+        detail = self.detail or ""
+        return {"address": self.address, "user": self.user, "domain": self.domain, "detail": detail}
 
 
 class Lookup(Protocol):

@@ -133,7 +133,7 @@ WRONG = [
     ("[mailboxes]\npostmaster = 'postmaster'", "must be a full address"),
     ("[mailboxes]\npostmaster = '<a@b>'", "must be a full address"),
     ("[mailboxes]\npostmaster = 'a@b@'", "must be a full address"),
-    ("[[recipients]]\nsource = 'ldap'", 'recipients[0].source = "ldap": must be "maildirs"'),
+    ("[[recipients]]\nsource = 'nis'", 'recipients[0].source = "nis": must be "maildirs"'),
     ("[[recipients]]", "recipients[0].source: is missing"),
     (
         "[[recipients]]\nsource='maildirs'\n[[recipients]]\nsource='maildirs'",

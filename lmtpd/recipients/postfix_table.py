@@ -1,0 +1,72 @@
+"""The source `postfix`: any lookup table that Postfix has, asked as `postmap -q` asks it.
+
+One short-lived process for each key, without a shell, ended at the deadline; remembered answers make it rare.
+postmap(1) ends with 1 and says nothing where the key is not in the table; where the table is at fault it
+ends with 1 and says "fatal:", so only silence means "not there".
+"""
+
+import re
+import subprocess
+
+from lmtpd.recipients.entry import Entry
+from lmtpd.recipients.lookup import Question, SourceDown
+from lmtpd.recipients.table_keys import Result, entry_of_result, keys_of
+
+# postmap and the programs that it may start look for no other variable (import_environment apart).
+_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+_TROUBLE = re.compile(r"\b(?:fatal|error|panic): (.*)")
+
+
+class PostfixLookup:
+    """Asks one table, "hash:/etc/postfix/virtual" say. Thread-safe."""
+
+    asks_for_detail = True
+
+    def __init__(
+        self,
+        table: str,
+        *,
+        result: Result,
+        timeout_s: float,
+        command: str,
+        config_directory: str | None = None,
+    ) -> None:
+        """command: the path of postmap. config_directory: where main.cf is, if not in the usual place."""
+        self.name = f"postfix {table}"
+        self._table = table
+        self._result = result
+        self._timeout_s = timeout_s
+        self._command = [command, *(("-c", config_directory) if config_directory else ()), "-q"]
+
+    def find(self, question: Question) -> Entry | None:
+        """Ask for the keys in their order. SourceDown, EntryError."""
+        for key in keys_of(question):
+            if (value := self._run([*self._command, key, self._table])) is not None:
+                return entry_of_result(value, self._result)
+        return None
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _run(self, command: list[str]) -> str | None:
+        try:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=self._timeout_s,
+                check=False,
+                env=_ENVIRONMENT,
+            )
+        except subprocess.TimeoutExpired as exc:
+            raise SourceDown(f"postmap does not answer within {self._timeout_s:g} s") from exc
+        except OSError as exc:
+            raise SourceDown(f"{command[0]} cannot be started: {exc.strerror}") from exc
+        said = done.stderr.decode(errors="replace")
+        trouble = _TROUBLE.search(said)
+        if trouble is not None or done.returncode not in (0, 1):
+            raise SourceDown(
+                trouble[1] if trouble else f"postmap ended with {done.returncode}: {said[-200:]}"
+            )
+        value = done.stdout.decode(errors="replace")
+        return value.rstrip("\n") if done.returncode == 0 and value else None

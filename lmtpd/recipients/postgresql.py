@@ -1,0 +1,67 @@
+"""PostgreSQL as a place of users; needs psycopg, the extra "postgresql"."""
+
+from collections.abc import Mapping, Sequence
+
+import psycopg
+
+from lmtpd.recipients.lookup import LookupFailed, SourceDown
+from lmtpd.recipients.pool import ConnectionLost, Pool
+from lmtpd.recipients.query import Query
+from lmtpd.recipients.sql import ROWS
+
+Connection = psycopg.Connection[tuple[object, ...]]
+
+
+class PostgresqlDatabase:
+    """One server, over connections that are kept. Thread-safe."""
+
+    def __init__(self, url: str, query: Query, *, timeout_s: int) -> None:
+        self.name = "postgresql"
+        self._url = url
+        # The administrator's own text, from the configuration: nothing of it comes from an address.
+        self._query = query.written(percent=True).encode()
+        self._timeout_s = timeout_s
+        self._pool: Pool[Connection] = Pool(self._connect, lambda connection: connection.close())
+
+    def rows(self, values: Mapping[str, str]) -> tuple[Sequence[str], Sequence[Sequence[object]]]:
+        """Run the query. SourceDown: server or query cannot be used."""
+
+        def ask(connection: Connection) -> tuple[Sequence[str], Sequence[Sequence[object]]]:
+            try:
+                with connection.cursor() as cursor:
+                    cursor.execute(self._query, dict(values))
+                    names = [column.name for column in cursor.description or ()]
+                    return names, cursor.fetchmany(ROWS + 1)
+            except psycopg.OperationalError as exc:
+                if connection.broken:
+                    raise ConnectionLost(str(exc)) from exc
+                raise
+
+        try:
+            return self._pool.use(ask)
+        except psycopg.DataError as exc:
+            raise LookupFailed(_text(exc)) from exc
+        except (psycopg.Error, ConnectionLost) as exc:
+            raise SourceDown(_text(exc)) from exc
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self._pool.close()
+
+    def _connect(self) -> Connection:
+        connection = psycopg.connect(
+            self._url,
+            autocommit=True,
+            connect_timeout=max(2, self._timeout_s),  # libpq takes 1 for 2
+            keepalives_idle=30,
+            tcp_user_timeout=self._timeout_s * 1000,
+            prepare_threshold=None,  # a connection pooler in between may not keep prepared statements
+            application_name="lmtpd",
+        )
+        connection.execute("SET default_transaction_read_only = on")
+        connection.execute(b"SET statement_timeout = %d" % (self._timeout_s * 1000))
+        return connection
+
+
+def _text(exc: Exception) -> str:
+    return " ".join(str(exc).split())

@@ -1,0 +1,37 @@
+"""SQLite as a place of users.
+
+Opened for each question: remembered answers make that rare, and a file that was replaced is seen at once.
+"""
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from urllib.parse import quote
+
+from lmtpd.recipients.lookup import LookupFailed, SourceDown
+from lmtpd.recipients.query import Query
+from lmtpd.recipients.sql import ROWS
+
+
+class SqliteDatabase:
+    """One file, only ever read. Thread-safe."""
+
+    def __init__(self, path: str, query: Query, *, timeout_s: float) -> None:
+        self.name = f"sqlite {path}"
+        self._uri = f"file:{quote(path)}?mode=ro"
+        self._query = query.written(percent=False)
+        self._timeout_s = timeout_s
+
+    def rows(self, values: Mapping[str, str]) -> tuple[Sequence[str], Sequence[Sequence[object]]]:
+        """Run the query. SourceDown: file or query cannot be used."""
+        try:
+            with closing(sqlite3.connect(self._uri, uri=True, timeout=self._timeout_s)) as connection:
+                cursor = connection.execute(self._query, dict(values))
+                return [column[0] for column in cursor.description or ()], cursor.fetchmany(ROWS + 1)
+        except (sqlite3.ProgrammingError, sqlite3.DataError, UnicodeError) as exc:
+            raise LookupFailed(str(exc)) from exc
+        except sqlite3.Error as exc:
+            raise SourceDown(str(exc)) from exc
+
+    def close(self) -> None:
+        """Nothing is held."""

@@ -1,0 +1,123 @@
+"""A private PostgreSQL: a cluster of its own on a unix socket, run by the user of Debian's package."""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+
+from tests.support.hanging import let_hang
+from tests.support.polling import wait_for
+from tests.support.postfix import public_folder
+from tests.support.requirements import MAKE_TEST, need
+
+# It refuses to run as root; Debian's package makes this user.
+OWNER = "postgres"
+_ROOT = Path("/usr/lib/postgresql")
+
+
+class Postgresql:
+    """A running cluster; see `postgresql` for how to get one."""
+
+    def __init__(self, folder: Path, programs: Path) -> None:
+        self.folder = folder
+        self.url = f"postgresql:///postgres?host={folder}&user={OWNER}"
+        self._programs = programs
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def make(self) -> None:
+        """Make the cluster; nothing is synced, it lives as long as the test."""
+        shutil.chown(self.folder, OWNER, OWNER)
+        self._run("initdb", "-D", str(self.folder / "data"), "-A", "trust", "-U", OWNER, "-N", "-E", "UTF8")
+
+    def start(self) -> None:
+        """Start it and return once it answers."""
+        settings = (
+            "fsync=off",
+            "listen_addresses=",
+            f"unix_socket_directories={self.folder}",
+            "shared_buffers=1MB",
+        )
+        command = [str(self._programs / "postgres"), "-D", str(self.folder / "data")]
+        for setting in settings:
+            command += ["-c", setting]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                user=OWNER, group=OWNER, cwd=self.folder,
+            )  # fmt: skip
+        wait_for(self._answers, f"PostgreSQL in {self.folder}")
+
+    def stop(self) -> None:
+        """End it at once, connections included."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(20)
+            self._process = None
+
+    def pause(self) -> None:
+        """Let it and all its children hang."""
+        for pid in self._pids():
+            let_hang(pid)
+
+    def resume(self) -> None:
+        """Let them go on."""
+        for pid in self._pids():
+            os.kill(pid, signal.SIGCONT)
+
+    def execute(self, *statements: str) -> None:
+        """Run statements as its administrator."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(statement.encode())
+
+    def _pids(self) -> list[int]:
+        assert self._process is not None
+        pid = self._process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [pid, *map(int, children)]
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, (self.folder / "log").read_text()
+        try:
+            psycopg.connect(self.url, connect_timeout=5).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def _run(self, program: str, *arguments: str) -> None:
+        subprocess.run(
+            [str(self._programs / program), *arguments], check=True, capture_output=True, timeout=60,
+            user=OWNER, group=OWNER, cwd=self.folder,
+        )  # fmt: skip
+
+
+@contextmanager
+def postgresql() -> Iterator[Postgresql]:
+    """Run a PostgreSQL with an empty database."""
+    need("root")
+    programs = sorted(_ROOT.glob("*/bin"), key=lambda path: int(path.parent.name))
+    if not programs or not _has_owner():
+        need(f"postgresql ({MAKE_TEST})")
+    with public_folder("postgresql") as folder:
+        instance = Postgresql(folder, programs[-1])
+        instance.make()
+        try:
+            instance.start()
+            yield instance
+        finally:
+            instance.stop()
+
+
+def _has_owner() -> bool:
+    try:
+        pwd.getpwnam(OWNER)
+    except KeyError:
+        return False
+    return True
