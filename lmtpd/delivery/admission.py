@@ -103,16 +103,25 @@ class Admission:
 
     def answer(self, event: RecipientOffered, envelope: Envelope, peer: Peer) -> Answer:
         """Answer RCPT: whose mailbox it is, or why not, or why not now."""
+        answer = self.foresee(event, octets=envelope.size or 0)
+        if answer.mailbox is not None and self._rates is not None:
+            cause, detail = self._rates.why_exceeded(event, envelope, peer)
+            if cause:
+                return Answer(None, replies.TOO_MUCH_MAIL, cause, detail)
+        return answer
+
+    def foresee(self, event: RecipientOffered, *, octets: int) -> Answer:
+        """Tell what RCPT would be answered, without taking from anybody's rate. octets: 0 if not known."""
         device = self._elsewhere.get(event.path, self._device)
         if self._breaker is not None and device is not None and (fault := self._breaker.why_open(device)):
             reply = replies.NO_SPACE if fault.is_full else replies.FILE_SYSTEM_FAULT
             return Answer(None, reply, "file_system", f"left alone for a while after: {fault.detail}")
-        answer = self._look_up(event, octets=envelope.size or 0)
+        answer = self._look_up(event, octets=octets)
         if answer.mailbox is None:
             if answer.error is not None and is_of_file_system(answer.error):
                 self._failed(device, Fault(answer.detail, is_full=False))
             return answer
-        return self._why_not(answer.mailbox, event, envelope, peer=peer, device=device) or answer
+        return self._why_not(answer.mailbox, device, octets=octets) or answer
 
     def at_work_in(self, mailbox: Mailbox) -> AtWork:
         """Return what every call into the mailbox stands in."""
@@ -141,25 +150,13 @@ class Admission:
         with slot:
             return answer_rcpt(self._directory, self._quotas, event.address, octets=octets)
 
-    def _why_not(
-        self,
-        mailbox: Mailbox,
-        event: RecipientOffered,
-        envelope: Envelope,
-        *,
-        peer: Peer,
-        device: int | None,
-    ) -> Answer | None:
+    def _why_not(self, mailbox: Mailbox, device: int | None, *, octets: int) -> Answer | None:
         if self._slots is not None and (why := self._slots.why_stuck(self._slots.of(mailbox.maildir))):
             return Answer(None, replies.MAILBOX_BUSY, "mailbox_busy", why)
         if self._floor is not None and (
-            why := self._why_full(self._floor, mailbox.maildir, device, octets=envelope.size or 0)
+            why := self._why_full(self._floor, mailbox.maildir, device, octets=octets)
         ):
             return Answer(None, replies.NO_SPACE, "free_space", why)
-        if self._rates is not None:
-            cause, detail = self._rates.why_exceeded(event, envelope, peer)
-            if cause:
-                return Answer(None, replies.TOO_MUCH_MAIL, cause, detail)
         return None
 
     def _why_full(self, floor: Floor, maildir: MaildirPath, device: int | None, *, octets: int) -> str:

@@ -30,7 +30,7 @@ def deliver_own(
     """
     # Who waits for QUIT here would wait for ever.
     quotas = service.quotas.unenforced() if service.quotas is not None else None
-    service = replace(service, commit=Commit.IMMEDIATE, quotas=quotas)
+    service = replace(service, commit=Commit.IMMEDIATE, quotas=quotas, admission=None)
     envelope = Envelope(
         sender=None,
         sender_path=b"",

@@ -14,6 +14,7 @@ from lmtpd.delivery.reception import Answer, answer_rcpt
 from lmtpd.delivery.service import Service
 from lmtpd.protocol import policy, replies, socketmap
 from lmtpd.protocol.addresses import Address, AddressError, parse_path
+from lmtpd.protocol.events import NO_PARAMETERS, RecipientOffered
 from lmtpd.recipients.mailbox import Unavailable, Unknown
 from lmtpd.report.records import Level, RecipientReport
 from lmtpd.server.stream import Stream, StreamError
@@ -144,7 +145,10 @@ def _answer(service: Service, recipient: str, octets: int) -> Answer:
     if address is None:
         return Answer(None, replies.MAILBOX_UNKNOWN, "unknown", "no mailbox can have this name")
     try:
-        return answer_rcpt(service.directory, service.quotas, address, octets=octets)
+        if service.admission is None:
+            return answer_rcpt(service.directory, service.quotas, address, octets=octets)
+        event = RecipientOffered(address, recipient.encode("utf-8", "surrogateescape"), NO_PARAMETERS)
+        return service.admission.foresee(event, octets=octets)
     except Exception as exc:  # noqa: BLE001 a bug of ours: this sender tries again, the others are served
         service.reporter.bug(exc, recipient=recipient)
         return Answer(None, replies.LOCAL_ERROR, "bug", repr(exc))

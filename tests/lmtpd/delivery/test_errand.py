@@ -1,8 +1,10 @@
 import pytest
 
+from lmtpd.delivery.admission import Floor
 from lmtpd.delivery.errand import deliver_own
 from lmtpd.delivery.service import Commit
 from lmtpd.protocol.addresses import Address
+from tests.support.admissions import limited
 from tests.support.quotas import make_maildir, put
 from tests.support.services import KeptReports, files, make_service, quota_rules
 
@@ -33,6 +35,12 @@ def test_our_own_message_goes_the_way_of_all(tmp_path, box, commit):
 def test_no_quota_holds_it_up(tmp_path, box):
     put(box, 1000)
     service = make_service(tmp_path, quota=quota_rules("1000", patience_s=0.0))
+
+    assert deliver_own(service, TO_A, MESSAGE, delivered=lambda: None).code == 250
+
+
+def test_no_limit_holds_it_up(tmp_path, box):
+    service = limited(tmp_path, floor=Floor(2**60, 0, 0))
 
     assert deliver_own(service, TO_A, MESSAGE, delivered=lambda: None).code == 250
 

@@ -3,9 +3,10 @@ from dataclasses import replace
 import pytest
 
 from lmtpd.delivery.barrier import Verdict
-from lmtpd.delivery.outcomes import Deferred, Refused
+from lmtpd.delivery.headings import SingleInstance
 from lmtpd.delivery.peer import Peer
 from lmtpd.delivery.quota import Quotas
+from lmtpd.delivery.service import Commit
 from lmtpd.delivery.transaction import Transaction
 from lmtpd.recipients.mailbox import Mailbox
 from storage.disk import Disk
@@ -227,6 +228,36 @@ def test_a_retry_of_what_is_there_takes_no_room(tmp_path, box):
     assert sum(int(line.split()[1]) for line in lines_of(box)[1:]) == 1
 
 
+def test_what_is_held_keeps_its_room_until_it_is_published_or_dropped(tmp_path, box, monkeypatch):
+    monkeypatch.setattr("storage.quota.WAIT_S", 0.05)
+    service = make_service(tmp_path, quota=quota_rules("2000"), commit=Commit.HOLD)
+    first, replies = deliver(service, [A], b"x" * 1000)
+    _, too_much = deliver(service, [A], b"y" * 1000)
+    assert (codes(replies), codes(too_much)) == ([250], [452])
+
+    first.drop()
+    second, replies = deliver(service, [A], b"z" * 1000)
+    second.conclude()
+
+    assert codes(replies) == [250]
+    (stored,) = files(tmp_path, BOX_A)
+    assert service.quotas is not None
+    assert lines_of(box)[-1] == f"{stored.stat().st_size} 1"
+
+
+def test_copies_that_share_a_file_are_counted_for_each(tmp_path, box):
+    other = make_maildir(tmp_path / "mail/example.org/b")
+    service = make_service(tmp_path, quota=quota_rules("1M"))
+    service.single_instance = SingleInstance.LINK
+
+    _, replies = deliver(service, [A, B], BODY)
+
+    (stored,) = files(tmp_path, BOX_A)
+    assert codes(replies) == [250, 250]
+    assert stored.stat().st_nlink == 2
+    assert lines_of(box)[-1] == lines_of(other)[-1] == f"{stored.stat().st_size} 1"
+
+
 def test_no_lock_outlives_its_transaction(tmp_path, box):
     service = make_service(tmp_path, quota=quota_rules("1M"))
     deliver(service, [A], BODY)
@@ -234,51 +265,3 @@ def test_no_lock_outlives_its_transaction(tmp_path, box):
     fd = Disk().open_to_append(str(box / "maildirsize"))
 
     assert Disk().try_lock_alone(fd)
-
-
-# ---- full for days
-
-
-def test_after_n_days_deferring_becomes_refusing(tmp_path):
-    now = [1000.0]
-    box = make_maildir(tmp_path / "box")
-    put(box, 10)
-    quotas = quotas_of(tmp_path, quota_rules("5", patience_s=3 * DAY_S), clock=lambda: now[0])
-    mailbox = mailbox_of(tmp_path)
-
-    answers = []
-    for now[0] in (1000.0, 1000.0 + 3 * DAY_S - 1, 1000.0 + 3 * DAY_S):
-        answers.append(type(quotas.refusal(mailbox, 0)))
-
-    assert answers == [Deferred, Deferred, Refused]
-
-
-def test_the_days_begin_anew_when_a_message_has_fitted(tmp_path):
-    now = [1000.0]
-    box = make_maildir(tmp_path / "box")
-    message = put(box, 10)
-    quotas = quotas_of(tmp_path, quota_rules("9", patience_s=DAY_S), clock=lambda: now[0])
-    mailbox = mailbox_of(tmp_path)
-    assert isinstance(quotas.refusal(mailbox, 0), Deferred)
-    message.unlink()
-    (box / "maildirsize").unlink()
-
-    reservation = quotas.reserve(mailbox, None, 1)
-    assert reservation is not None
-    reservation.give_back()
-    now[0] += DAY_S
-    put(box, 10)
-    (box / "maildirsize").unlink()
-
-    assert isinstance(quotas.refusal(mailbox, 0), Deferred)
-
-
-def test_without_knowing_since_when_it_is_deferred(tmp_path):
-    make_maildir(tmp_path / "box")
-    (tmp_path / "quota.db").mkdir()
-    quotas = quotas_of(tmp_path, quota_rules("5", patience_s=DAY_S))
-
-    refusal = quotas.refusal(mailbox_of(tmp_path), 6)
-
-    assert isinstance(refusal, Deferred)
-    assert "cannot be told" in refusal.detail

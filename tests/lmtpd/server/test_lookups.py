@@ -4,8 +4,11 @@ import socket
 
 import pytest
 
+from lmtpd.delivery.admission import Floor, Rates
+from lmtpd.delivery.rates import Buckets
 from lmtpd.protocol import replies
 from lmtpd.server.lookups import PolicyDialogue, SocketmapDialogue
+from tests.support.admissions import limited
 from tests.support.polling import wait_for
 from tests.support.postfix import public_folder
 from tests.support.quotas import make_maildir, put
@@ -128,6 +131,18 @@ def test_a_bug_is_temporary_and_told(service):
 
     assert action.startswith(b"action=451 ")
     assert [type(bug) for bug in service.reporter.bugs] == [ZeroDivisionError]
+
+
+def test_what_stands_against_a_recipient_for_now_is_told_too_and_asking_uses_up_no_rate(tmp_path):
+    put(make_maildir(tmp_path / "mail/example.org/a"), 10)
+    full = limited(tmp_path, floor=Floor(2**60, 0, 0))
+    rated = limited(tmp_path, rates=Rates(domain=Buckets(1)))
+
+    (action,) = PolicyDialogue(full).answers(policy("a@example.org"))
+    actions = list(PolicyDialogue(rated).answers(policy("a@example.org") * 3))
+
+    assert action == b"action=452 4.3.1 Insufficient system storage\n\n"
+    assert actions == [b"action=DUNNO\n\n"] * 3
 
 
 # ---- the real server
