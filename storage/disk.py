@@ -26,6 +26,7 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _APPEND = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 _RENAME_NOREPLACE = 1
+_RENAME_EXCHANGE = 2
 _COPY_OCTETS = 1 << 20  # by hand, at a time: large enough that the calls do not count
 
 _RenameAt2 = Callable[[int, bytes, int, bytes, int], int]
@@ -172,6 +173,23 @@ class Disk:
         """List a directory, all of it or the first names that come. One thread at a time for one fd."""
         with os.scandir(fd) as entries:
             return [entry.name for entry in islice(entries, at_most)]
+
+
+def link(name: str, new_name: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+    """Give a file a second name, which must be free; a link is not followed. For scripts. OSError."""
+    os.link(name, new_name, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd, follow_symlinks=False)
+
+
+def exchange(name: str, other: str, *, dir_fd: int, other_dir_fd: int) -> None:
+    """Exchange two files that must both be there (ENOENT), in one step. For scripts.
+
+    OSError, also where the C library or the file system (NFS) does not know how.
+    """
+    if _renameat2 is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), name)
+    if _renameat2(dir_fd, os.fsencode(name), other_dir_fd, os.fsencode(other), _RENAME_EXCHANGE) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), name, None, other)
 
 
 def _link_and_unlink(name: str, new_name: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:

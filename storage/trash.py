@@ -10,7 +10,6 @@ message is in its folder or in the trash, whole, with its name, flags and date.
 What comes back has its old UID if Dovecot has not looked meanwhile, and else a new one.
 """
 
-import calendar
 import os
 import re
 import secrets
@@ -18,6 +17,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import Enum
 
 from storage import uidlist
@@ -33,7 +33,7 @@ NAMES = {Layout.MAILDIRPP: "lmtpd-trash", Layout.FS: ".lmtpd-trash"}
 # Under one lock of Dovecot's, which waits meanwhile.
 GROUP = 512
 
-_BATCH = re.compile(r"(?P<when>[0-9]{8}T[0-9]{6}Z)-(?P<script>[a-z]+)-[0-9a-f]{8}")
+_BATCH = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})Z-([a-z]+)-[0-9a-f]{8}")
 _WHEN = "%Y%m%dT%H%M%SZ"
 
 
@@ -58,8 +58,10 @@ class Batch:
         if match is None:
             return None
         with suppress(ValueError):
-            made_s = calendar.timegm(time.strptime(match["when"], _WHEN))
-            return cls(name, match["script"], made_s)
+            # Not strptime, which loads its module when it is called: maybe with the rights of a user.
+            year, month, day, hour, minute, second = map(int, match.groups()[:6])
+            made = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+            return cls(name, match[7], int(made.timestamp()))
         return None
 
 
@@ -119,6 +121,16 @@ class Trash:
         yield from self._take_back_below(top.enter(batch.name), ())
         _remove_empty(top, batch.name)
         _remove_if_empty(self._maildir, NAMES[self._layout])
+
+    def return_one(self, batch: Batch, folder: Folder, place: MessageFile) -> None:
+        """Put back one message that was just taken out. OSError."""
+        directory = self._maildir
+        for part in (NAMES[self._layout], batch.name, *(folder.parts or (INBOX,))):
+            directory = directory.enter(part)
+        target = enter_folder(self._maildir, folder)
+        _, octets = _move(directory, place, {part: _entered_or_made(target, part) for part in PARTS})
+        target.enter(place.part).sync()
+        enter_change(self._maildir, Usage(octets, 1))
 
     def purge(self, batch: Batch) -> Usage:
         """Delete a batch for good; return what it held. OSError."""

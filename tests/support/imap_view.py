@@ -30,13 +30,12 @@ def view(client: imaplib.IMAP4, folder: str = "INBOX") -> tuple[int, dict[int, S
     assert answer == "OK", folder
     validity = client.response("UIDVALIDITY")[1][0]
     assert validity is not None
-    _, found = client.uid("SEARCH", "ALL")
-    uids = found[0].split() if found[0] else []
     messages = {}
-    for uid in uids:
-        _, data = client.uid("FETCH", uid.decode(), "(UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[])")
-        about = b" ".join(part if isinstance(part, bytes) else part[0] for part in data)
-        content = next(part[1] for part in data if isinstance(part, tuple))
+    _, data = client.uid("FETCH", "1:*", "(UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[])")
+    for part in data:
+        if not isinstance(part, tuple):
+            continue
+        about, content = part
         subject = re.search(rb"(?mi)^subject: (.*?)\r?$", content)
         flags = _match(_FLAGS, about).decode().split()
         messages[int(_match(_UID, about))] = Seen(

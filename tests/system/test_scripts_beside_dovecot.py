@@ -1,17 +1,19 @@
 """The scripts that move mail, beside Dovecot's IMAP server and while lmtpd delivers into the same Maildir."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from scripts import expire, exporting, importing
+from scripts import dedup, expire, exporting, importing
 from scripts import make as making
 from storage import mbox
 from storage.outgoing import header_values
 from tests.support.dovecot import OWNER, Dovecot, dovecot
-from tests.support.imap_view import Seen, deliveries, view
+from tests.support.imap_view import deliveries, view
+from tests.support.mailbox import Mailbox, old, subjects
 from tests.support.postfix import public_folder
 from tests.support.requirements import need, program
 from tests.support.scripting import runner
@@ -44,30 +46,6 @@ def reader(server: Server) -> Iterator[Dovecot]:
         yield instance
 
 
-class Mailbox:
-    """One user's mailbox, with a client that stays logged in while the scripts work."""
-
-    def __init__(self, server: Server, reader: Dovecot, user: str) -> None:
-        self.server = server
-        self.address = f"{user}@example.org"
-        self.maildir = server.maildir(self.address)
-        self.client = reader.imap(self.address)
-
-    def deliver(self, *bodies: bytes) -> None:
-        with self.server.client() as client:
-            for body in bodies:
-                (reply,) = client.deliver("sender@example.org", [self.address], body)
-                assert reply.code == 250
-            client.quit()
-
-    def store(self, uid: int, flags: str) -> None:
-        self.client.select("INBOX")
-        self.client.uid("STORE", str(uid), "+FLAGS", flags)
-
-    def view(self, folder: str = "INBOX") -> tuple[int, dict[int, Seen]]:
-        return view(self.client, folder)
-
-
 @pytest.fixture
 def mailbox(server: Server, reader: Dovecot, request: pytest.FixtureRequest) -> Iterator[Mailbox]:
     """A mailbox of the test's own, with three messages that a reader has seen, one answered and labelled."""
@@ -81,14 +59,6 @@ def mailbox(server: Server, reader: Dovecot, request: pytest.FixtureRequest) -> 
     box.client.logout()
     assert "Error" not in reader.log, reader.log
     assert "Corrupt" not in reader.log, reader.log
-
-
-def old(messages: dict[int, Seen]) -> dict[int, Seen]:
-    return {uid: seen for uid, seen in messages.items() if seen.subject.startswith("old")}
-
-
-def subjects(messages: dict[int, Seen], start: str = "") -> list[str]:
-    return sorted(seen.subject for seen in messages.values() if seen.subject.startswith(start))
 
 
 def test_import(mailbox, tmp_path, capfd):
@@ -217,3 +187,92 @@ def test_expire_into_the_trash_that_users_see(mailbox, capfd):
     assert mailbox.view()[1] == {}
     _, trash = mailbox.view("Trash")
     assert sorted(map(repr, trash.values())) == sorted(map(repr, before.values()))
+
+
+def test_dedup(mailbox, capfd):
+    _, before = mailbox.view()
+    for _ in range(3):
+        mailbox.client.select("INBOX")
+        mailbox.client.uid("COPY", "1:*", "INBOX")
+    validity, copies = mailbox.view()
+    assert len(copies) == 8 * len(before)
+    youngest = max(copies)
+    mailbox.store(youngest, "(\\Answered play)")
+    script = runner(dedup.main, capfd)
+
+    with deliveries(mailbox.server, mailbox.address) as live:
+        result = script(mailbox.maildir, "--remove")
+        assert result.code == 0, result.err
+        mailbox.client.noop()
+
+    validity_now, now = mailbox.view()
+    assert validity_now == validity
+    assert subjects(now, "live") == sorted(live)
+    kept = old(now)
+    # UIDs and dates of the oldest, flags of all copies.
+    assert set(kept) == set(before)
+    for uid, seen in kept.items():
+        assert (seen.content, seen.date) == (before[uid].content, before[uid].date)
+        assert seen.flags >= before[uid].flags
+    assert any(seen.flags >= {"\\Answered", "play"} for seen in kept.values())
+
+    assert script(mailbox.maildir, "--undo").code == 0
+    mailbox.client.noop()
+    assert len(old(mailbox.view()[1])) == len(copies)
+
+
+def test_dedup_with_links(mailbox, capfd):
+    mailbox.client.create("Copies")
+    mailbox.client.uid("COPY", "1:*", "Copies")
+    # As a copy by other means is: another file with the same name, date and octets.
+    folder = mailbox.maildir / ".Copies"
+    for path in folder.glob("[cn][ue][rw]/*"):
+        content, status = path.read_bytes(), path.stat()
+        path.unlink()
+        path.write_bytes(content)
+        shutil.chown(path, OWNER, OWNER)
+        path.chmod(status.st_mode)
+        os.utime(path, ns=(status.st_mtime_ns, status.st_mtime_ns))
+    before = mailbox.view(), mailbox.view("Copies")
+
+    with deliveries(mailbox.server, mailbox.address) as live:
+        result = runner(dedup.main, capfd)(mailbox.maildir, "--across", "--link", "--json")
+        assert result.code == 0, result.err
+        mailbox.client.noop()
+
+    assert sum(fact["kind"] == "linked" for fact in result.facts) == 3, result.out
+    assert {path.stat().st_nlink for path in folder.glob("[cn][ue][rw]/*")} == {2}
+    assert mailbox.view("Copies") == before[1]
+    validity, now = mailbox.view()
+    assert (validity, old(now)) == before[0]
+    assert subjects(now, "live") == sorted(live)
+
+
+def test_a_broken_tree_stops_no_other_and_harms_nothing(mailbox, tmp_path, capfd):
+    before = mailbox.view()
+    broken = mailbox.maildir.parent / "broken"
+    for part in ("cur", "new", ".A/cur", "lmtpd-trash/something", ".B"):
+        (broken / part).mkdir(parents=True)
+    (broken / "tmp").write_bytes(b"a file")
+    (broken / ".C").write_bytes(b"a file")
+    (broken / "cur/directory:2,S").mkdir()
+    (broken / ".A/cur/1.x:2,S").write_bytes(b"Subject: x\n\n")
+    for path in (broken, *broken.rglob("*")):
+        shutil.chown(path, OWNER, OWNER)
+    everybody = ("--all", "--mailboxes", f"{mailbox.server.mail}/{{domain}}/{{user}}")
+    (tmp_path / "mbox").write_bytes(b"From a@b Tue Nov 24 10:00:00 2026\nSubject: x\n\n")
+
+    results = {
+        "export": runner(exporting.main, capfd)(*everybody, "--format", "tar", "--output", tmp_path / "out"),
+        "dedup": runner(dedup.main, capfd)(*everybody, "--remove"),
+        "expire": runner(expire.main, capfd)(*everybody, "--keep", "Junk=1d"),
+    }
+    assert {name: (result.code, result.err) for name, result in results.items()} == dict.fromkeys(
+        results, (0, "")
+    )
+    imported = runner(importing.main, capfd)(broken, tmp_path / "mbox")
+
+    assert imported.code == os.EX_NOPERM
+    assert "Not a directory" in imported.err
+    assert mailbox.view() == before
+    shutil.rmtree(broken)
