@@ -22,6 +22,8 @@ from tests.support.requirements import ROOT
 
 BOOK = "SOAK_BOOK"  # in the environment: the file in which pytest notes what has passed; see conftest.py
 PROCESSES = os.environ.get("TEST_PROCESSES", "2")
+CAUGHT = "test_broken_build_is_caught["
+HANGS_S = 1800  # a test of a long run may take minutes, beside other work many
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ def tests(*paths: str) -> Part:
 
     def play(book: Path) -> bool:
         command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.crash.soak_book"]
-        command += ["-n", PROCESSES, "--dist", "loadgroup", *paths]
+        command += ["-n", PROCESSES, "--dist", "loadgroup", "-o", f"faulthandler_timeout={HANGS_S}", *paths]
         environment = {**os.environ, "SOAK": "1", BOOK: str(book)}
         code = _run(command, environment)
         return code in {0, 5}  # 5: no test is left to play
@@ -140,6 +142,8 @@ def summary(part: str, book: Path, *, least: int) -> tuple[str, bool]:
     failed = [entry.name for entry in played if not entry.passed]
     words = [f"{len(played)} played, {len(failed)} failed, {sum(e.seconds for e in played):,.0f} s"]
     words += [str(tally)] if tally.points else []
+    caught = sum(entry.passed for entry in played if CAUGHT in entry.name)
+    words += [f"{caught} broken builds caught"] if caught else []
     words += [entry.said for entry in played if entry.said]
     words += [f"FEWER than the {least:,} that are promised"] if tally.points < least else []
     return f"{part}: {'; '.join(words)}", not failed and tally.points >= least

@@ -63,6 +63,16 @@ def test_a_part_with_a_failure_has_failed_until_it_passes(tmp_path: Path):
     assert "1 points, 0 lost" in line
 
 
+def test_broken_builds_that_were_caught_are_counted(tmp_path: Path):
+    book = tmp_path / "teeth.jsonl"
+    for name, passed in (("no barrier", True), ("no parent sync", True), ("retried sync", False)):
+        write(
+            book, Entry(f"tests/crash/test_teeth.py::test_broken_build_is_caught[{name}]", passed, 1.0, None)
+        )
+
+    assert "2 broken builds caught" in summary("teeth", book, least=0)[0]
+
+
 def test_what_has_passed_is_not_played_again(tmp_path: Path):
     (tmp_path / "test_inner.py").write_text(INNER)
     book, repaired = tmp_path / "book.jsonl", tmp_path / "repaired"
