@@ -96,7 +96,7 @@ def create_folder(
     parts = folder_parts(layout, folder, names=names)
     maildirs.open(inbox, create=False)
     marker = layout is Layout.MAILDIRPP and bool(parts)
-    return maildirs.open(MaildirPath(inbox.root, inbox.parts + parts), create=True, marker=marker)
+    return maildirs.open(inbox.below(parts), create=True, marker=marker)
 
 
 def encode_utf7(text: str) -> str:

@@ -4,7 +4,7 @@ Opened by `maildirs.Maildirs`, which knows how. Format: cr.yp.to/proto/maildir.h
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from stat import S_ISGID
 
@@ -13,6 +13,7 @@ from storage.errors import MailboxMissing, MailboxUnusable, NameTaken, StorageEr
 from storage.grouping import GroupedWork, WorkInterrupted
 from storage.names import NameSource, base_of, parse
 from storage.staging import Staged
+from storage.thread_rights import Rights
 
 # Names are random, so a second clash in a row is no accident; qmail tries three times as well.
 NAME_TRIES = 3
@@ -36,11 +37,16 @@ class MaildirPath:
 
     root: str
     parts: tuple[str, ...]
+    rights: Rights | None = None  # with which it is reached; None: this process's own
 
     @property
     def path(self) -> str:
         """The whole path, for records and reports."""
         return "/".join((self.root, *self.parts))
+
+    def below(self, parts: tuple[str, ...]) -> "MaildirPath":
+        """Where these names below it lead, with the same rights."""
+        return replace(self, parts=self.parts + parts)
 
 
 class Maildir:
@@ -76,7 +82,7 @@ class Maildir:
         status = new.disk.status_of(new.fd)
         self.identity = (status.st_dev, status.st_ino)
         # Files in Maildirs of the same kin lie on one file system and get the same owner and group.
-        self.kin = (status.st_dev, status.st_uid, status.st_gid, status.st_mode & S_ISGID)
+        self.kin = (status.st_dev, status.st_uid, status.st_gid, status.st_mode & S_ISGID, where.rights)
 
     @property
     def path(self) -> str:

@@ -24,6 +24,7 @@ MARKER = "maildirfolder"
 class Maildirs:
     """Opens Maildirs and keeps the recently used ones open. Made after the fork; any thread may use it.
 
+    A Maildir that was opened with one owner's rights is never given to who comes with other ones.
     The cache only refers to a Maildir; whoever was given one has it for as long as he likes, also when
     it is replaced or pushed out meanwhile.
     """
@@ -49,7 +50,7 @@ class Maildirs:
         self._capacity = capacity
         self._entry_syncs = EntrySyncs(clock)
         self._lock = Lock()  # guards _open, least recently used first; nothing is closed under it
-        self._open: OrderedDict[tuple[str, tuple[str, ...]], Maildir] = OrderedDict()
+        self._open: OrderedDict[MaildirPath, Maildir] = OrderedDict()
 
     @property
     def disk(self) -> Disk:
@@ -64,11 +65,10 @@ class Maildirs:
         this service left in tmp/ is removed at an opening. MailboxMissing: there is no directory, and
         not create; any other StorageError: it cannot be used.
         """
-        key = (where.root, where.parts)
         with self._lock:
-            maildir = self._open.get(key)
+            maildir = self._open.get(where)
             if maildir is not None:
-                self._open.move_to_end(key)
+                self._open.move_to_end(where)
         if maildir is not None:
             if maildir.is_current() and (maildir.marked or not marker):
                 return maildir
@@ -102,7 +102,7 @@ class Maildirs:
             raise from_oserror(exc) from exc
 
     def _keep(self, opened: Maildir) -> Maildir:
-        key = (opened.where.root, opened.where.parts)
+        key = opened.where
         with self._lock:
             known = self._open.get(key)
             if known is not None and known.serves_for(opened):
@@ -120,7 +120,7 @@ class Maildirs:
             self.close()
 
     def _forget(self, maildir: Maildir) -> None:
-        key = (maildir.where.root, maildir.where.parts)
+        key = maildir.where
         with self._lock:
             if self._open.get(key) is maildir:
                 del self._open[key]

@@ -43,8 +43,10 @@ LEFTOVERS = 1000
 def descend(disk: Disk, where: MaildirPath, *, create: bool) -> list[Directory]:
     """Open every directory from the root to the Maildir itself; make the missing ones if create.
 
+    All with the rights that where tells, which whatever is done through these directories is done with.
     FileNotFoundError: one below the root is not there. Otherwise OSError or StorageError.
     """
+    disk = disk.acting_as(where.rights)
     try:
         chain = [open_root(disk, where.root)]
     except FileNotFoundError as exc:

@@ -190,7 +190,7 @@ class QuotaFiles:
 
     def _open(self, inbox: Directory) -> SizeFile | None:
         try:
-            return SizeFile(self._disk, self._disk.open_to_append(maildirsize.NAME, dir_fd=inbox.fd))
+            return SizeFile(inbox.disk, inbox.disk.open_to_append(maildirsize.NAME, dir_fd=inbox.fd))
         except FileNotFoundError:
             return None
 
@@ -205,22 +205,22 @@ class QuotaFiles:
 
     def _put(self, inbox: Directory, limit: QuotaLimit, usage: Usage, *, is_new: bool) -> None:
         tmp, _ = repair(inbox)
-        name = self._names.next()
-        fd = self._disk.create(name, dir_fd=tmp.fd)
+        disk, name = tmp.disk, self._names.next()
+        fd = disk.create(name, dir_fd=tmp.fd)
         try:
             try:
-                self._disk.write(fd, maildirsize.whole(limit, usage))
+                disk.write(fd, maildirsize.whole(limit, usage))
                 # The limit may stand nowhere else.
-                self._disk.sync(fd)
+                disk.sync(fd)
             finally:
-                self._disk.close(fd)
+                disk.close(fd)
             if is_new:
-                self._disk.rename_exclusive(name, maildirsize.NAME, src_dir_fd=tmp.fd, dst_dir_fd=inbox.fd)
+                disk.rename_exclusive(name, maildirsize.NAME, src_dir_fd=tmp.fd, dst_dir_fd=inbox.fd)
             else:
-                self._disk.replace(name, maildirsize.NAME, src_dir_fd=tmp.fd, dir_fd=inbox.fd)
+                disk.replace(name, maildirsize.NAME, src_dir_fd=tmp.fd, dir_fd=inbox.fd)
         except OSError as exc:
             with suppress(OSError):
-                self._disk.unlink(name, dir_fd=tmp.fd)
+                disk.unlink(name, dir_fd=tmp.fd)
             if not isinstance(exc, FileExistsError):  # another thread or process was faster
                 raise
 

@@ -8,11 +8,13 @@ from tests.support.sources import PRODUCT, Import, Source, is_within, sources
 
 # cli > server > delivery > recipients, sieve > protocol; delivery, recipients, report, scripts > storage.
 # What a package may import of our own, itself apart. The composition root (cli) may import everything.
-# Of storage the server itself uses what is not mail: its state's lock, its directories, the eye on its file.
+# Of storage the server itself uses what is not mail: its state's lock, its directories, the eye on its file,
+# and whose rights it may take.
 MAY_IMPORT = {
     "lmtpd.server": {
         *("lmtpd.delivery", "lmtpd.recipients", "lmtpd.protocol", "lmtpd.report", "lmtpd.config"),
         *("storage.server_lock", "storage.watch", "storage.directory", "storage.disk"),
+        "storage.thread_rights",
     },
     "lmtpd.delivery": {
         *("lmtpd.recipients", "lmtpd.sieve", "lmtpd.protocol", "lmtpd.report", "storage"),

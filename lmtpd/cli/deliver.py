@@ -23,6 +23,8 @@ from lmtpd.protocol.events import NO_PARAMETERS, NOT_FORWARDED, Envelope, Recipi
 from lmtpd.protocol.replies import Reply
 from lmtpd.report.formats import escaped
 from lmtpd.report.reporter import Reporter
+from lmtpd.server.errors import CannotStart
+from lmtpd.server.privileges import stay_root
 from lmtpd.server.startup import drop_privileges
 
 
@@ -165,8 +167,12 @@ def _become_owner(config: Config) -> None:
     """What root delivered as root, the server could not touch afterwards."""
     user = config.server.run_as
     try:
-        if user is not None and os.geteuid() == 0:
+        if config.acts_as_recipients:
+            stay_root(config.owners)
+        elif user is not None and os.geteuid() == 0:
             drop_privileges(pwd.getpwnam(user))
         os.makedirs(config.state, mode=0o700, exist_ok=True)
     except OSError as exc:
         raise Failure(f"{config.state}: {exc.strerror}", os.EX_TEMPFAIL) from exc
+    except CannotStart as exc:
+        raise Failure(str(exc), os.EX_TEMPFAIL) from exc

@@ -10,6 +10,7 @@ from lmtpd.cli.directory import build_directory
 from lmtpd.cli.failures import Failure
 from lmtpd.cli.limits import explain_limits
 from lmtpd.cli.options import Settings, as_json, takes_settings
+from lmtpd.cli.owners import mailbox_disk, with_owners
 from lmtpd.cli.quota_facts import quota_facts
 from lmtpd.config import Need
 from lmtpd.protocol import replies
@@ -17,7 +18,6 @@ from lmtpd.protocol.addresses import Address, AddressError, parse_path
 from lmtpd.protocol.replies import Reply
 from lmtpd.recipients.mailbox import Mailbox, Resolved, Unavailable, Unknown
 from lmtpd.report.formats import escaped
-from storage.disk import Disk
 
 _LABEL_COLUMN = 24
 
@@ -41,7 +41,8 @@ def explain(settings: Settings, *, address: str, size: int, as_json: bool) -> in
     """
     config = settings.load(Need.MAILBOXES)
     recipient = parse_address(address)
-    directory = build_directory(config, Disk())
+    disk = mailbox_disk(config)
+    directory = with_owners(config, build_directory(config, disk), disk)
     steps = [(step.question, step.answer) for step in directory.explain(recipient)]
     resolved = directory.find(recipient)
     if isinstance(resolved, Mailbox):
@@ -102,10 +103,15 @@ def _facts(resolved: Resolved) -> dict[str, str]:
 
 
 def _owner(mailbox: Mailbox) -> str:
+    if mailbox.maildir.rights is not None:
+        return _name(mailbox.maildir.rights.uid)
     try:
-        uid = os.stat(mailbox.maildir.path).st_uid
+        return _name(os.stat(mailbox.maildir.path).st_uid)
     except OSError:
         return "whoever delivers first: it is made then"
+
+
+def _name(uid: int) -> str:
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

@@ -10,8 +10,8 @@ from lmtpd.delivery.breaker import Breaker, Fault
 from lmtpd.delivery.quota import Quotas
 from lmtpd.delivery.rates import Buckets
 from lmtpd.delivery.slots import Slots
-from lmtpd.recipients.directory import Directory
 from lmtpd.recipients.mailbox import Mailbox, Step
+from lmtpd.recipients.owners import Recipients
 from lmtpd.report.records import Level
 from lmtpd.report.reporter import Reporter
 from storage.disk import Disk
@@ -26,7 +26,7 @@ _RATES = {
 
 
 def build_admission(
-    config: Config, directory: Directory, quotas: Quotas | None, *, disk: Disk, reporter: Reporter
+    config: Config, directory: Recipients, quotas: Quotas | None, *, disk: Disk, reporter: Reporter
 ) -> Admission | None:
     """Make the limits; None if all are off, so that they cost nothing."""
     limits = config.limits

@@ -4,12 +4,12 @@ import os
 import time
 from dataclasses import dataclass
 
+from lmtpd.cli.owners import mailbox_disk
 from lmtpd.cli.quotas import build_quotas
 from lmtpd.config import Config
 from lmtpd.delivery.outcomes import reply_of_cause
 from lmtpd.protocol.replies import Reply
 from lmtpd.recipients.mailbox import Mailbox
-from storage.disk import Disk
 from storage.errors import StorageError
 from storage.names import NameSource
 from storage.quota_state import QuotaStateError
@@ -27,7 +27,7 @@ class QuotaFacts:
 
 def quota_facts(config: Config, mailbox: Mailbox, *, octets: int) -> QuotaFacts:
     """Look at the mailbox's quota and use, for a message of this size (0: not known)."""
-    quotas = build_quotas(config, Disk(), NameSource(config.hostname, f"{os.getpid():x}"))
+    quotas = build_quotas(config, mailbox_disk(config), NameSource(config.hostname, f"{os.getpid():x}"))
     try:
         view = quotas.look(mailbox, octets)
     except (StorageError, QuotaStateError) as exc:

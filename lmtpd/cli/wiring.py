@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from lmtpd.cli.directory import build_directory
 from lmtpd.cli.limits import build_admission
+from lmtpd.cli.owners import mailbox_disk, place_apart, with_owners
 from lmtpd.cli.quotas import build_quotas, keeper_of
 from lmtpd.config import Config
 from lmtpd.delivery.headings import SingleInstance
@@ -20,7 +21,6 @@ from lmtpd.report.reporter import Reporter
 from lmtpd.server.board import Board
 from lmtpd.server.exporter import Answer
 from lmtpd.server.figures import FigureSource
-from storage.disk import Disk
 from storage.errors import StorageError
 from storage.history import History, HistoryRow
 from storage.ledger import Ledger, LedgerError
@@ -43,7 +43,7 @@ def build_service(  # Long because every collaborator is made here
     reporter = reporter or Reporter(config.log.format, config.log.target)
     ledger = Ledger(config.ledger_path, owner, durable=durable is not Durability.NONE)
     history, dead_tokens = History(config.history_path), DeadTokens(ledger)
-    disk, names = Disk(), NameSource(config.hostname, owner.token)
+    disk, names = mailbox_disk(config), NameSource(config.hostname, owner.token)
     maildirs = Maildirs(disk, names, durable=durable, dead_tokens=dead_tokens)
     _settle(ledger, maildirs, dead_tokens, reporter=reporter)
     intents = Intents(ledger, maildirs, deliver_without_ledger=config.ledger.on_failure == "deliver")
@@ -53,7 +53,8 @@ def build_service(  # Long because every collaborator is made here
             maildirs.close()  # mailboxes are tidied when they are opened: so all are, at their next delivery
 
     days = config.ledger.history_days
-    directory, quotas = build_directory(config, disk), build_quotas(config, disk, names)
+    directory = with_owners(config, build_directory(config, disk), disk)
+    quotas = build_quotas(config, disk, names)
     housekeeper = Housekeeper(ledger, history, history_days=days, reporter=reporter, bury=bury)
     service = Service(
         quotas=quotas,
@@ -70,6 +71,7 @@ def build_service(  # Long because every collaborator is made here
         history=history,
         housekeeper=housekeeper,
         token=owner.token,
+        apart=place_apart(config, names, dead_tokens),
         single_instance=SingleInstance(config.delivery.single_instance),
     )
     service.keeper = keeper_of(config, service)

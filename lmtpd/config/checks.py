@@ -12,6 +12,7 @@ from lmtpd.config.keys import LISTENERS
 from lmtpd.config.problems import Finding
 from lmtpd.config.recipient_checks import check_recipients, check_sources, needs_site_path, recipient_warnings
 from lmtpd.config.schema import Config, TcpListener, UnixListener
+from lmtpd.config.values import RECIPIENT
 
 # Postfix's default; an instance elsewhere is recognised by what lies in its queue directory.
 POSTFIX_QUEUE = "/var/spool/postfix"
@@ -73,6 +74,8 @@ def warnings(config: Config) -> Iterator[str]:
         yield f"mailboxes.path: the directory {config.mailboxes.path.root} does not exist"
     yield from recipient_warnings(config)
     yield from _limits(config)
+    if config.owners.model_fields_set and not config.acts_as_recipients:
+        yield 'owners: means nothing unless server.run_as is "recipient"'
     if os.geteuid() == 0 and config.server.run_as is None:
         yield 'server.run_as is not set: the server stays root; name the owner of the mailboxes, say "vmail"'
 
@@ -172,12 +175,33 @@ def _quota_command(config: Config) -> Iterator[Finding]:
 
 def _run_as(config: Config) -> Iterator[Finding]:
     name = config.server.run_as
-    if name is not None and os.geteuid() not in (0, pwd.getpwnam(name).pw_uid):
+    if config.acts_as_recipients:
+        yield from _owners(config)
+    elif name is not None and os.geteuid() not in (0, pwd.getpwnam(name).pw_uid):
         yield Finding(
             ("server", "run_as"),
             "only root can become another user: start the server as root, or as this user",
             name,
         )
+
+
+def _owners(config: Config) -> Iterator[Finding]:
+    if os.geteuid() != 0:
+        yield Finding(
+            ("server", "run_as"),
+            "only root can act as each recipient: start the server as root, or name one user",
+            RECIPIENT,
+        )
+    if config.mailboxes.create and any(each.source == "maildirs" for each in config.recipients):
+        yield Finding(
+            ("mailboxes", "create"),
+            'cannot be combined with server.run_as = "recipient" and the recipient source "maildirs": nobody'
+            " knows whose a missing Maildir would be; make them with maildir-make --owner",
+            value=True,
+            judged_by=(("server", "run_as"),),
+        )
+    if 0 in config.owners.gids:
+        yield Finding(("owners", "groups"), "must not contain root's group", list(config.owners.groups))
 
 
 def _tls(config: Config) -> Iterator[Finding]:

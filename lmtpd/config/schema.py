@@ -18,6 +18,7 @@ from pydantic import BeforeValidator, Discriminator, Field, PrivateAttr, Tag
 from lmtpd.config import source_values, values
 from lmtpd.config.domains import Detail, Domain, FolderLevels, FolderNames, Layout
 from lmtpd.config.limits import Limits
+from lmtpd.config.owners import Owners
 from lmtpd.config.quota import Quota
 from lmtpd.config.recipients import MaildirsSource, RecipientSource
 from lmtpd.config.section import PathText, Section, Switch
@@ -193,6 +194,7 @@ class Config(Section):
     socketmap: tuple[Listener, ...] = ()
     tls: Tls | None = None
     server: Server = Server()
+    owners: Owners = Owners()
     limits: Limits = Limits()
     mailboxes: Mailboxes = Mailboxes()
     recipients: tuple[RecipientSource, ...] = (MaildirsSource(),)
@@ -246,6 +248,11 @@ class Config(Section):
     def postmaster(self) -> str:
         """The address for `<Postmaster>` without a domain (RFC 5321 4.5.1)."""
         return self.mailboxes.postmaster or f"postmaster@{self.hostname}"
+
+    @property
+    def acts_as_recipients(self) -> bool:
+        """Whether each delivery has the rights of the mailbox's owner, and the server stays root."""
+        return self.server.run_as == values.RECIPIENT
 
     @property
     def ledger_path(self) -> Path:

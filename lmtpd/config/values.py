@@ -18,6 +18,7 @@ from pydantic import BeforeValidator
 SOCKET_PATH_OCTETS = 107
 HOSTNAME_OCTETS = 255  # RFC 5321 4.5.3.1.2
 SMTP_PORT = 25
+RECIPIENT = "recipient"  # of server.run_as: no user of this name is meant
 
 _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOSTNAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
@@ -234,12 +235,8 @@ def group_name(value: object) -> str:
 
 
 def run_as(value: object) -> str:
-    """Accept the name of the user that the server, started as root, becomes."""
-    if value == "recipient":
-        raise ValueError(
-            'delivering as each recipient is not available in this version; name one user, such as "vmail"'
-        )
-    return user_name(value)
+    """Accept the name of the user that the server, started as root, becomes, or "recipient"."""
+    return RECIPIENT if value == RECIPIENT else user_name(value)
 
 
 def address(value: object) -> str:

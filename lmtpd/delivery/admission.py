@@ -18,8 +18,8 @@ from lmtpd.delivery.reception import Answer, answer_rcpt
 from lmtpd.delivery.slots import UNWATCHED, AtWork, Slots
 from lmtpd.protocol import replies
 from lmtpd.protocol.events import Envelope, RecipientOffered
-from lmtpd.recipients.directory import Directory
 from lmtpd.recipients.mailbox import Mailbox
+from lmtpd.recipients.owners import Recipients
 from storage.errors import is_of_file_system
 from storage.free_space import Free, FreeSpace
 from storage.maildir import MaildirPath
@@ -79,7 +79,7 @@ class Admission:
 
     def __init__(
         self,
-        directory: Directory,
+        directory: Recipients,
         *,
         quotas: Quotas | None = None,
         slots: Slots | None = None,

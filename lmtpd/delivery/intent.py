@@ -91,7 +91,8 @@ class Intents:
             maildir = copy.maildir
             if maildir is None or maildir.path != record.maildir:
                 # Delivered under other settings, or to a folder that the address named before.
-                maildir = self._maildirs.open(MaildirPath(record.maildir, ()), create=False)
+                where = MaildirPath(record.maildir, (), copy.mailbox.maildir.rights)
+                maildir = self._maildirs.open(where, create=False)
             if not maildir.holds(record.name):
                 maildir.remove_tmp(record.tmp)
                 return False

@@ -10,8 +10,8 @@ from lmtpd.delivery.quota import Quotas
 from lmtpd.protocol import replies
 from lmtpd.protocol.addresses import Address
 from lmtpd.protocol.replies import Reply
-from lmtpd.recipients.directory import Directory
 from lmtpd.recipients.mailbox import Mailbox, Unavailable, Unknown
+from lmtpd.recipients.owners import Recipients
 from storage.errors import StorageError
 
 
@@ -26,7 +26,7 @@ class Answer:
     error: StorageError | None = field(default=None, compare=False)  # of the disk, if the look-up's
 
 
-def answer_rcpt(directory: Directory, quotas: Quotas | None, address: Address, *, octets: int) -> Answer:
+def answer_rcpt(directory: Recipients, quotas: Quotas | None, address: Address, *, octets: int) -> Answer:
     """Resolve address, and see whether a message of this size (0: not known) fits."""
     match directory.find(address):
         case Mailbox() as mailbox:

@@ -1,7 +1,7 @@
 """What every transaction of a worker shares. Made after the fork, replaced with its worker."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
@@ -13,10 +13,11 @@ from lmtpd.delivery.housekeeping import Housekeeper
 from lmtpd.delivery.intent import Intents
 from lmtpd.delivery.plan import Filter
 from lmtpd.delivery.quota import Quotas
-from lmtpd.recipients.directory import Directory
+from lmtpd.recipients.owners import Recipients
 from lmtpd.report.reporter import Reporter
 from storage.history import History
 from storage.ledger import Ledger
+from storage.maildir import Maildir
 from storage.maildirs import Maildirs
 
 
@@ -43,7 +44,7 @@ class Service:
     hostname: str
     commit: Commit
     deadline_s: float  # from the end of the body to the last moment a copy may be published
-    directory: Directory
+    directory: Recipients
     filter: Filter
     maildirs: Maildirs
     ledger: Ledger
@@ -54,6 +55,9 @@ class Service:
     history: History
     housekeeper: Housekeeper
     token: str  # of this process; with a counter it makes transaction ids
+    apart: Callable[[], Maildir] | None = (
+        None  # opens the place of bodies for several owners; None: one owns all
+    )
     single_instance: SingleInstance = SingleInstance.OFF
     admission: Admission | None = None  # None: no limits on recipients
     dates: DateClock = field(default_factory=DateClock)

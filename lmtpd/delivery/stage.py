@@ -16,7 +16,7 @@ from lmtpd.delivery.spool import MailboxSpool
 from lmtpd.protocol.events import Envelope
 from storage.errors import MailboxMissing, StorageError
 from storage.folders import create_folder, folder_parts
-from storage.maildir import Maildir, MaildirPath
+from storage.maildir import Maildir
 from storage.names import with_sizes
 from storage.quota import Full
 from storage.staging import Staged
@@ -27,6 +27,7 @@ class Stager:
     """Opens mailboxes and writes copies for one transaction. Raises StorageError: that copy's alone."""
 
     __slots__ = (
+        "_apart",
         "_envelope",
         "_filter",
         "_headings",
@@ -41,6 +42,7 @@ class Stager:
         self._maildirs = service.maildirs
         self._filter = service.filter
         self._quotas = service.quotas
+        self._apart = service.apart
         self._single_instance = service.single_instance
         self._envelope = envelope
         self._headings = Headings(trace_of, binary=envelope.body == "BINARYMIME")
@@ -52,10 +54,11 @@ class Stager:
         """Open the Maildir that the address names, so that a mailbox in trouble is known before the body."""
         copy.maildir = self._open_folder(copy)
 
-    def arrange(self, copies: Sequence[Copy]) -> None:
-        """See what opened copies will have in common, before the first of them is written."""
+    def spool(self, copies: Sequence[Copy]) -> MailboxSpool:
+        """See what opened copies will have in common, and give a place to their body."""
         if self._single_instance is not SingleInstance.OFF:
             self._headings.arrange(copies, self._single_instance)
+        return MailboxSpool(copies, self.fields_of, apart=self._apart)
 
     def write(self, copy: Copy, message: Message, spool: MailboxSpool) -> None:
         """Decide, and write the copy into tmp/ of the folder that the plan names."""
@@ -122,9 +125,8 @@ class Stager:
         if copy.folder is None:
             return self._maildirs.open(mailbox.maildir, create=mailbox.create)
         parts = folder_parts(mailbox.layout, copy.folder, names=mailbox.names)
-        where = MaildirPath(mailbox.maildir.root, mailbox.maildir.parts + parts)
         try:
-            return self._maildirs.open(where, create=False)
+            return self._maildirs.open(mailbox.maildir.below(parts), create=False)
         except MailboxMissing:
             inbox = self._maildirs.open(mailbox.maildir, create=mailbox.create)
             if not mailbox.create_folder:

@@ -17,7 +17,6 @@ from lmtpd.delivery.peer import Peer
 from lmtpd.delivery.publish import publish
 from lmtpd.delivery.reception import Answer, answer_rcpt
 from lmtpd.delivery.service import Commit, Service
-from lmtpd.delivery.spool import MailboxSpool
 from lmtpd.delivery.stage import Stager
 from lmtpd.delivery.summary import Summary, Timing
 from lmtpd.protocol import replies
@@ -40,7 +39,7 @@ class Transaction:
         self._known: dict[tuple[str, MaildirPath], Copy] = {}  # whose copy a repeated recipient shares
         self._issued: dict[bytes, int] = {}  # how often each path was named
         self._stager = Stager(service, envelope, trace_of=self._trace)
-        self._spool = MailboxSpool((), self._stager.fields_of)
+        self._spool = self._stager.spool(())
         self._incoming = Incoming(binary=False, spool=self._spool)
         self._timing = Timing()
         self._summary = Summary(self.id, envelope, client=str(peer), timing=self._timing)
@@ -74,8 +73,7 @@ class Transaction:
             # One reply for all, and the transaction stays open (RFC 5321 4.1.1.4).
             first, *_ = [self._settle_and_report(copy) for copy in self._copies]
             return first
-        self._stager.arrange(self._copies)
-        self._spool = MailboxSpool(self._copies, self._stager.fields_of)
+        self._spool = self._stager.spool(self._copies)
         self._incoming = Incoming(binary=self.envelope.body == "BINARYMIME", spool=self._spool)
         self._receiving = True
         return replies.START_DATA

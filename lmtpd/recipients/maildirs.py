@@ -8,7 +8,7 @@ from lmtpd.protocol.addresses import Address
 from lmtpd.recipients.locations import Template
 from lmtpd.recipients.mailbox import Mailbox, Resolved, Step, Unavailable, Unknown
 from lmtpd.recipients.naming import user_and_detail
-from lmtpd.recipients.presence import folder_for, folder_name, is_directory, missing
+from lmtpd.recipients.presence import folder_for, folder_name, is_directory, missing, owners_eyes
 from lmtpd.recipients.rules import Detail, MaildirRules
 from storage.disk import Disk
 from storage.errors import StorageError
@@ -104,7 +104,7 @@ class MaildirSource:
 
 def file_detail(disk: Disk, mailbox: Mailbox, detail: str, *, rules: MaildirRules, exists: bool) -> Mailbox:
     """Choose the folder for detail in a mailbox that exists or will be made. StorageError."""
-    folder = folder_for(disk, mailbox.maildir, detail, rules=rules) if exists else None
+    folder = folder_for(owners_eyes(disk, mailbox), mailbox.maildir, detail, rules=rules) if exists else None
     if folder is None and rules.detail is Detail.CREATE:
         folder = folder_name(rules, detail)
     return replace(mailbox, folder=folder)

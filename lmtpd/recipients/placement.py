@@ -13,7 +13,7 @@ from lmtpd.recipients.locations import Template
 from lmtpd.recipients.lookup import Question
 from lmtpd.recipients.mailbox import Aliases, Found, Mailbox, Step, Unavailable, Unknown
 from lmtpd.recipients.maildirs import delivered_to, file_detail
-from lmtpd.recipients.presence import is_directory
+from lmtpd.recipients.presence import is_directory, owners_eyes
 from lmtpd.recipients.rules import Detail, MaildirRules
 from storage.disk import Disk
 from storage.errors import StorageError
@@ -156,7 +156,7 @@ class Placement:
         if detail is None and self._create:
             return mailbox  # opening it finds out
         try:
-            exists = is_directory(self._disk, mailbox.maildir.path)
+            exists = is_directory(owners_eyes(self._disk, mailbox), mailbox.maildir.path)
             if not exists and not self._create:
                 return Unavailable(f"a known user, but there is no Maildir at {mailbox.maildir.path}")
             if detail is None:

@@ -2,12 +2,13 @@
 
 from stat import S_ISDIR
 
-from lmtpd.recipients.mailbox import Resolved, Unavailable, Unknown
+from lmtpd.recipients.mailbox import Mailbox, Resolved, Unavailable, Unknown
 from lmtpd.recipients.rules import Detail, MaildirRules
 from storage.disk import Disk
 from storage.errors import MailboxMissing, StorageError, from_oserror
 from storage.folders import FolderNameError, Layout, folder_of_name, folder_parts
 from storage.maildir import MaildirPath
+from storage.thread_rights import Rights
 
 
 def is_directory(disk: Disk, path: str) -> bool:
@@ -22,6 +23,23 @@ def is_directory(disk: Disk, path: str) -> bool:
     if not S_ISDIR(status.st_mode):
         raise StorageError(f"{path}: not a directory")
     return True
+
+
+def owners_eyes(disk: Disk, mailbox: Mailbox) -> Disk:
+    """The disk to look into a mailbox with: what its owner may not see is not there. StorageError.
+
+    Where one user owns all mailboxes it is the disk itself.
+    """
+    try:
+        if mailbox.owner is not None:
+            uid, gid = mailbox.owner.uid, mailbox.owner.gid
+        else:
+            status = disk.status(mailbox.maildir.path)
+            uid, gid = status.st_uid, status.st_gid
+        # Root's own mailboxes get no mail where owners matter.
+        return disk if 0 in (uid, gid) else disk.acting_as(Rights(uid, gid))
+    except OSError as exc:
+        raise from_oserror(exc) from exc
 
 
 def missing(disk: Disk, maildir: MaildirPath) -> Resolved:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lmtpd.config import Config
 from lmtpd.server.errors import CannotStart
+from lmtpd.server.privileges import stay_root
 from storage.directory import make_path
 from storage.disk import Disk
 from storage.server_lock import ServerLock, ServerRunning
@@ -22,7 +23,7 @@ LOCK_PAUSE_S = 0.1
 
 def become_server(config: Config) -> ServerLock:
     """Make the state directory, drop privileges, take the lock. Raises CannotStart."""
-    user = config.server.run_as if os.geteuid() == 0 else None
+    user = config.server.run_as if os.geteuid() == 0 and not config.acts_as_recipients else None
     try:
         entry = pwd.getpwnam(user) if user else None
     except KeyError as exc:
@@ -35,6 +36,8 @@ def become_server(config: Config) -> ServerLock:
         _load_codecs()
         if entry is not None:
             drop_privileges(entry)
+        elif config.acts_as_recipients:
+            stay_root(config.owners)
     except OSError as exc:
         raise CannotStart(f"{exc.filename or 'server.run_as'}: {exc.strerror}", os.EX_CANTCREAT) from exc
     if not os.access(state, os.W_OK | os.X_OK):

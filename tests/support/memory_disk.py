@@ -22,6 +22,7 @@ from threading import RLock
 from typing import Concatenate, ParamSpec, TypeVar
 
 from storage.disk import Disk
+from storage.thread_rights import Rights
 from tests.support.memory_faults import Fault, Faults
 from tests.support.memory_tree import File, Folder, Node, Tree, error, folder_at, status_of
 
@@ -157,6 +158,9 @@ class MemoryDisk(Disk):
         return handle.path if handle else "?"
 
     # -- the calls of Disk
+
+    def acting_as(self, rights: Rights | None) -> "Disk":
+        return self
 
     @_counted
     def open_directory(self, name: str, *, dir_fd: int | None = None, follow: bool = False) -> int:

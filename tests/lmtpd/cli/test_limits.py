@@ -15,7 +15,6 @@ from lmtpd.delivery.admission import Admission
 from lmtpd.delivery.breaker import Fault
 from lmtpd.delivery.peer import Peer
 from lmtpd.protocol.addresses import Address
-from lmtpd.recipients.directory import Directory
 from lmtpd.recipients.mailbox import Mailbox
 from lmtpd.report.records import Level
 from lmtpd.report.reporter import Reporter
@@ -103,7 +102,7 @@ def test_a_file_system_left_alone_is_an_alarm_and_its_end_a_notice(tmp_path):
 def test_the_mailboxes_on_a_worker_share_the_limits(tmp_path):
     admission = build(tmp_path)
     assert admission is not None
-    directory: Directory = admission._directory
+    directory = admission._directory
     mailbox = directory.find(Address("a", "example.org"))
     assert isinstance(mailbox, Mailbox)
 

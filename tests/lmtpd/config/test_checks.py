@@ -81,6 +81,36 @@ def test_only_root_may_run_as_another_user(monkeypatch):
     assert load(None, flags, needs={Need.PRIVILEGES}).server.run_as == "daemon"
 
 
+RECIPIENT = setting("server.run_as=recipient")
+
+
+def problems(monkeypatch, uid, *flags):
+    monkeypatch.setattr("os.geteuid", lambda: uid)
+    with pytest.raises(ConfigError) as caught:
+        load(None, [RECIPIENT, *flags], needs={Need.PRIVILEGES})
+    return "\n".join(map(str, caught.value.problems))
+
+
+def test_only_root_may_act_as_each_recipient(monkeypatch):
+    assert "only root can act as each recipient" in problems(monkeypatch, 12345)
+
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    assert load(None, [RECIPIENT], needs={Need.PRIVILEGES}).acts_as_recipients
+
+
+def test_nobody_knows_whose_a_missing_maildir_would_be(monkeypatch):
+    assert "make them with maildir-make --owner" in problems(monkeypatch, 0, setting("mailboxes.create=true"))
+
+
+def test_no_owner_gets_the_group_of_root(monkeypatch, tmp_path):
+    path = tmp_path / "lmtpd.toml"
+    path.write_text('[server]\nrun_as = "recipient"\n[owners]\ngroups = ["mail", "root"]\n')
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+
+    with pytest.raises(ConfigError, match="must not contain root's group"):
+        load(path, [], needs={Need.PRIVILEGES})
+
+
 def test_who_does_not_serve_needs_no_privileges(monkeypatch):
     flags = [setting("server.run_as=daemon"), setting("tls.cert=/nowhere"), setting("tls.key=/nowhere")]
     monkeypatch.setattr("os.geteuid", lambda: 12345)
@@ -92,6 +122,7 @@ def test_who_does_not_serve_needs_no_privileges(monkeypatch):
     "flags, warning",
     [
         ([setting("delivery.commit=hold")], "delivery.commit = hold: mail is lost"),
+        ([setting("owners.first_uid=500")], 'owners: means nothing unless server.run_as is "recipient"'),
         ([setting("delivery.durability=data")], "delivery.durability = data: a power cut can lose mail"),
         ([setting("delivery.durability=none")], "delivery.durability = none: a power cut can lose mail"),
         ([], "mailboxes.path: the directory /srv/mail-that-is-not-there does not exist"),

@@ -44,6 +44,9 @@ workers = 3
 connections = 500
 run_as = "{me}"
 xforward_from = ["127.0.0.0/8", "::1"]
+[owners]
+first_uid = 500
+groups = ["mail"]
 [limits]
 message_octets = 104_857_600
 recipients = 100

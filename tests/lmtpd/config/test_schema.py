@@ -31,6 +31,8 @@ def test_defaults_are_those_of_the_contract():  # Long because every key is name
         "server.connections": 1000,
         "server.run_as": None,
         "server.xforward_from": [],
+        "owners.first_uid": 1000,
+        "owners.groups": [],
         "limits.message_octets": 104_857_600,
         "limits.recipients": 1000,
         "limits.idle_s": 300,
