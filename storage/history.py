@@ -4,66 +4,30 @@ Written behind the replies, in batches, and never in their way: losing its last 
 is allowed, losing a message for its sake is not.  So its commits wait for no disk, its errors are its
 own (HistoryError), and its file and lock are not the ledger's.
 
-The file is open to anything that reads SQLite, such as datasette: one table, `history`, one row for a
-recipient's outcome.  Text that is not known is NULL.  `at` is in seconds since 1970; `phases` is a JSON
-object of milliseconds, by the name of the step.  Every column one searches by is indexed, so an answer
+The file is open to anything that reads SQLite, such as datasette: in the view `history` there is one row
+for each recipient's outcome.  Text that is not known is NULL.  `at` is in seconds since 1970; `phases` is a
+JSON object of milliseconds, by the name of the step.  Every column one searches by is indexed, so an answer
 takes a few pages of ten million rows.
 """
 
-import json
 import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from operator import attrgetter
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TypeVar, Unpack
 
-from storage.database import BUSY_TIMEOUT_S, Schema, SharedDatabase, how_to_set_aside, is_damage
+from storage import history_segments as tables
+from storage.database import BUSY_TIMEOUT_S, SharedDatabase, how_to_set_aside, is_damage
+from storage.history_rows import HistoryRow, Question, row_of, values_of
 from storage.names import base_of
 from storage.reading import reading
 
-_SCHEMA = Schema(
-    name="history",
-    steps={
-        "history": [
-            # Addresses are compared without regard to case: who asks does not know how they were written.
-            """CREATE TABLE history (
-                id INTEGER PRIMARY KEY,
-                at REAL NOT NULL,
-                transaction_id TEXT,
-                queue_id TEXT,
-                message_id TEXT,
-                sender TEXT COLLATE NOCASE,
-                recipient TEXT COLLATE NOCASE,
-                original_recipient TEXT COLLATE NOCASE,
-                mailbox TEXT,
-                folder TEXT,
-                file TEXT,
-                octets INTEGER NOT NULL,
-                outcome TEXT NOT NULL,
-                reply TEXT,
-                cause TEXT,
-                client TEXT,
-                helo TEXT,
-                phases TEXT
-            )""",
-            "CREATE INDEX history_at ON history (at)",
-            """CREATE INDEX history_transaction_id ON history (transaction_id)
-                WHERE transaction_id IS NOT NULL""",
-            "CREATE INDEX history_queue_id ON history (queue_id) WHERE queue_id IS NOT NULL",
-            "CREATE INDEX history_message_id ON history (message_id) WHERE message_id IS NOT NULL",
-            "CREATE INDEX history_file ON history (file) WHERE file IS NOT NULL",
-            # One address may have a million rows, of which the newest are wanted: they come in order.
-            "CREATE INDEX history_sender ON history (sender, at) WHERE sender IS NOT NULL",
-            "CREATE INDEX history_recipient ON history (recipient, at) WHERE recipient IS NOT NULL",
-            """CREATE INDEX history_original_recipient ON history (original_recipient, at)
-                WHERE original_recipient IS NOT NULL""",
-        ],
-    },
-)
+__all__ = ["History", "HistoryError", "HistoryRow", "Question"]
+
+T = TypeVar("T")
 
 # A row touches a page of each index, and Message-IDs and senders come in no order.  Pages that are kept
 # (16 MiB), and a log (32 MiB) that gathers many changes of one page before it is copied, halve the work.
@@ -71,50 +35,14 @@ _CACHE_KIB = 16 << 10
 _CHECKPOINT_PAGES = 8000
 _LOG_OCTETS = 48 << 20
 
-_PRUNED_AT_ONCE = 500  # rows; some 50 ms in a large file, during which nobody adds
+SEGMENT_S = 86_400.0
+SEGMENT_ROWS = 200_000  # some 160 MB; ten million rows are 50 segments to look into
+_ROW_OCTETS = 1_000  # more than a usual row takes with its indexes
+_SEGMENTS_IN_BOUND = 8  # when the size is bounded, so that what goes at once is a small part
 
 
 class HistoryError(Exception):
     """The history could not be written or read."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryRow:
-    """What became of one recipient of one message; a text that is not known is empty."""
-
-    at: float  # seconds since 1970
-    outcome: str  # "delivered", "recognised", "deferred", "refused" or "dropped"
-    transaction_id: str = ""
-    queue_id: str = ""
-    message_id: str = ""
-    sender: str = ""
-    recipient: str = ""  # as issued
-    original_recipient: str = ""
-    mailbox: str = ""  # the path
-    folder: str = ""
-    file: str = ""  # the final name, without flags
-    octets: int = 0
-    reply: str = ""
-    cause: str = ""
-    client: str = ""
-    helo: str = ""
-    phases: Mapping[str, float] = field(default_factory=dict)  # milliseconds
-
-
-_COLUMNS = tuple(it.name for it in fields(HistoryRow))
-_INSERT = f"INSERT INTO history ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
-_values_of = attrgetter(*_COLUMNS)
-
-# What a question asks becomes conditions.  A key fits few rows; a file is found by its whole name and by
-# the base that it had in tmp/: "," begins the sizes, and "-" follows "," in ASCII.
-_KEYS = {
-    "transaction_id": "transaction_id = :transaction_id",
-    "queue_id": "queue_id = :queue_id",
-    "message_id": "message_id = :message_id",
-    "file": "file >= :file AND file < :file || '-'",
-}
-_SPAN = {"since": "at >= :since", "until": "at < :until"}
-_ADDRESSES = ("sender = :address", "recipient = :address", "original_recipient = :address")
 
 
 class History:
@@ -124,80 +52,115 @@ class History:
     one that was deleted is made again.  All methods but close() raise HistoryError.
     """
 
-    def __init__(self, path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        octets: int = 0,
+        segment_s: float = SEGMENT_S,
+        segment_rows: int = SEGMENT_ROWS,
+        busy_timeout_s: float = BUSY_TIMEOUT_S,
+    ) -> None:
+        """octets: what prune() leaves at most, about; 0: no bound."""
         self._path = path
+        self._octets = octets
+        self._segment_s = segment_s
+        self._segment_rows = segment_rows
+        if octets:
+            self._segment_rows = max(1, min(segment_rows, octets // _ROW_OCTETS // _SEGMENTS_IN_BOUND))
         self._busy_timeout_s = busy_timeout_s
-        self._file = SharedDatabase(path, _SCHEMA, durable=False, opened=_tune, busy_timeout_s=busy_timeout_s)
+        self._file = SharedDatabase(
+            path, tables.SCHEMA, durable=False, opened=_tune, busy_timeout_s=busy_timeout_s
+        )
         self._mutex = threading.Lock()  # a turn is one thread's
 
     def add(self, rows: Sequence[HistoryRow]) -> None:
         """Write rows down, all or none; a kill does not lose them, a power cut may."""
-        values = [_values(row) for row in rows]
+        values = [values_of(row) for row in rows]
         if values:
-            self._write(lambda connection: connection.executemany(_INSERT, values))
+            self._write(lambda connection: self._insert(connection, values))
 
     def prune(self, days: float) -> int:
-        """Delete rows that old, and count them; in steps, so that others can add in between."""
-        before = time.time() - days * 86400
+        """Remove segments all of whose rows are that old, then the oldest until the size is in bounds.
+
+        Returns how many rows are gone.  In steps, so that others can add in between.
+        """
+        before = time.time() - days * 86_400
         count = 0
-        while True:
-            deleted = self._write(lambda connection: _delete_some(connection, before)).rowcount
-            count += deleted
-            if deleted < _PRUNED_AT_ONCE:
-                return count
+        while (found := self._write(lambda connection: self._superfluous(connection, before))) is not None:
+            segment, rows = found
+            count += rows
+            shrink = partial(tables.shrink, segment=segment)
+            while not self._write(shrink):
+                pass
+        return count
 
-    def find(
-        self,
-        *,
-        transaction_id: str = "",
-        queue_id: str = "",
-        message_id: str = "",
-        address: str = "",
-        file: str = "",
-        since: float | None = None,
-        until: float | None = None,
-        limit: int = 100,
-    ) -> list[HistoryRow]:
+    def find(self, *, limit: int = 100, **question: Unpack[Question]) -> list[HistoryRow]:
         """Return the newest rows that fit all that is given, newest first.
-
-        address is a sender, recipient or original recipient, in any case; file a name with or without
-        directory, sizes and flags; since and until are seconds since 1970, until not included.
 
         Only reads: it works beside a server, and for whoever may read the file and its companions.
         """
-        question = {
-            "transaction_id": transaction_id,
-            "queue_id": queue_id,
-            "message_id": message_id,
-            "address": address,
-            "file": base_of(os.path.basename(file)),
-            "since": since,
-            "until": until,
+        asked: dict[str, object] = {
+            name: value for name, value in question.items() if value is not None and value != ""
         }
-        asked = {name: value for name, value in question.items() if value not in {None, ""}}
-        try:
-            with reading(self._path, timeout_s=self._busy_timeout_s) as connection:
-                rows = connection.execute(_select(asked.keys()), {**asked, "limit": limit}).fetchall()
-        except sqlite3.Error as exc:
-            raise self._named(exc) from exc
-        return [_row(values) for values in rows]
+        if "file" in question:
+            asked["file"] = base_of(os.path.basename(question["file"]))
+        return self._read(lambda connection: _find(connection, asked, limit))
+
+    def newest_id(self) -> int:
+        """Return the id of the row that was written last; 0: there is none.  Only reads."""
+        return self._read(lambda connection: tables.newest(connection).next_id(connection) - 1)
+
+    def rows(self) -> int:
+        """Count the rows, about.  Only reads."""
+        return self._read(_count)
 
     def close(self) -> None:
         """Close the file; later writes raise HistoryError.  May be called again."""
         with self._mutex:
             self._file.close()
 
-    def _write(self, task: Callable[[sqlite3.Connection], sqlite3.Cursor]) -> sqlite3.Cursor:
+    def _insert(self, connection: sqlite3.Connection, rows: Sequence[Sequence[object]]) -> None:
+        segment = tables.newest(connection)
+        next_id = segment.next_id(connection)
+        count = next_id - segment.first_id
+        is_full = count >= self._segment_rows or time.time() - segment.begun >= self._segment_s
+        if count and is_full:
+            segment = tables.begin(connection, segment, next_id=next_id)
+        tables.insert(connection, segment, rows, at_id=next_id)
+
+    def _superfluous(
+        self, connection: sqlite3.Connection, before: float
+    ) -> tuple[tables.Segment, int] | None:
+        """Return the oldest segment and its rows, if it has to go; what comes meanwhile goes to another."""
+        *_, oldest = known = tables.segments(connection)
+        span = oldest.span(connection)
+        is_too_much = bool(self._octets) and tables.octets(connection) > self._octets and len(known) > 1
+        if not is_too_much and (span is None or span[1] >= before):
+            return None
+        if len(known) == 1:
+            tables.begin(connection, oldest, next_id=oldest.next_id(connection))
+        return oldest, oldest.rows(connection)
+
+    def _write(self, task: Callable[[sqlite3.Connection], T]) -> T:
         with self._mutex:
             try:
-                cursor = task(self._file.begin())
+                result = task(self._file.begin())
                 self._file.commit()
             except BaseException as exc:
                 self._file.give_up(exc)
                 if isinstance(exc, sqlite3.Error | OSError):
                     raise self._named(exc) from exc
                 raise
-        return cursor
+        return result
+
+    def _read(self, task: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            with reading(self._path, timeout_s=self._busy_timeout_s) as connection:
+                connection.execute("BEGIN")  # one state of all segments
+                return task(connection)
+        except sqlite3.Error as exc:
+            raise self._named(exc) from exc
 
     def _named(self, error: sqlite3.Error | OSError) -> HistoryError:
         if is_damage(error):
@@ -214,53 +177,21 @@ def _tune(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA journal_size_limit = {_LOG_OCTETS}")
 
 
-def _select(asked: Collection[str]) -> str:
-    """Compose a question; only names of ours become part of its text, values never do.
-
-    Where addresses lead to the rows, each kind is asked for its newest on its own, so that it goes by
-    its own index and stops at the limit.
-    """
-    keys = [condition for name, condition in _KEYS.items() if name in asked]
-    # "+" keeps SQLite from going by a column: the rows of a key are few, those of an address may be many.
-    sign = "+" if keys else ""
-    span = [sign + condition for name, condition in _SPAN.items() if name in asked]
-    addresses = [sign + condition for condition in _ADDRESSES if "address" in asked]
-    if keys and addresses:
-        addresses = [f"({' OR '.join(addresses)})"]
-    newest = " UNION ".join(
-        f"SELECT id FROM (SELECT id FROM history WHERE {' AND '.join([alternative, *keys, *span])}"  # noqa: S608
-        " ORDER BY at DESC, id DESC LIMIT :limit)"
-        for alternative in addresses or ["TRUE"]
-    )
-    return (
-        f"SELECT {', '.join(_COLUMNS)} FROM history WHERE id IN ({newest})"  # noqa: S608
-        " ORDER BY at DESC, id DESC LIMIT :limit"
-    )
+def _find(connection: sqlite3.Connection, asked: dict[str, object], limit: int) -> list[HistoryRow]:
+    """Ask the segments, the newest first; older ones only if they may have newer rows than were found."""
+    found: list[HistoryRow] = []
+    for segment in tables.segments(connection):
+        if len(found) == limit:
+            span = segment.span(connection)
+            if span is None or span[1] < found[-1].at:
+                continue
+        rows = connection.execute(tables.selection(segment.table, asked.keys()), {**asked, "limit": limit})
+        found += map(row_of, rows.fetchall())
+        found.sort(key=lambda row: (row.at, row.id), reverse=True)
+        del found[limit:]
+    return found
 
 
-def _delete_some(connection: sqlite3.Connection, before: float) -> sqlite3.Cursor:
-    return connection.execute(
-        "DELETE FROM history WHERE id IN (SELECT id FROM history WHERE at < ? ORDER BY at LIMIT ?)",
-        (before, _PRUNED_AT_ONCE),
-    )
-
-
-def _values(row: HistoryRow) -> list[object]:
-    values = [_stored(value) if isinstance(value, str) else value for value in _values_of(row)]
-    values[-1] = json.dumps(dict(row.phases)) if row.phases else None
-    return values
-
-
-def _stored(text: str) -> str | None:
-    """Return NULL for what is not known, and make storable what came from a peer's undecodable bytes."""
-    if text.isascii():
-        return text or None
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _row(values: Sequence[Any]) -> HistoryRow:  # Any: a value has its column's type
-    columns: dict[str, Any] = {
-        name: "" if value is None else value for name, value in zip(_COLUMNS, values, strict=True)
-    }
-    columns["phases"] = json.loads(columns["phases"] or "{}")
-    return HistoryRow(**columns)
+def _count(connection: sqlite3.Connection) -> int:
+    first, *_, last = [*(known := tables.segments(connection)), *known[-1:]]
+    return first.next_id(connection) - last.first_id

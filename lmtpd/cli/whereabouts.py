@@ -1,17 +1,26 @@
-"""Where a delivered message is now: mail readers move it to cur/ and rename it as its flags change."""
+"""Where a delivered message is now: readers move it to cur/, to other folders, and rename it with its flags."""
 
 import os
 import re
-from itertools import product
+from collections.abc import Iterator
+from itertools import islice, product
 
 from storage.folders import FolderNameError, FolderNames, Layout, folder_parts
 from storage.history import HistoryRow
 
+DIRECTORIES = 20_000  # that are looked into; a second or two
+CANDIDATES = 200  # files of the same size that are opened
+TOP_OCTETS = 4096  # the fields that we put on top
+
+_SIZE = re.compile(r",S=\d+(?=,|$)")
 _BASE = re.compile(r"[^,:]*")
 
 
 def whereabouts(row: HistoryRow, layout: Layout) -> str:
-    """Say where the file of a delivery is: "new/NAME", "cur/NAME:2,S", "gone", or why that cannot be told."""
+    """Say where the file of a delivery is: "new/NAME", "cur/NAME:2,S", "moved to .Archive/cur/NAME", "gone".
+
+    Or why that cannot be told.
+    """
     if not row.file or row.outcome not in ("delivered", "recognised"):
         return ""
     # Domains and users may have other folders than the site has: the rest of the ways are tried, too.
@@ -27,7 +36,10 @@ def whereabouts(row: HistoryRow, layout: Layout) -> str:
         return f"cannot be told: {exc}"
     found = [_in_maildir(maildir, row.file) for maildir in folders]
     told = sorted(filter(None, found), key=lambda answer: answer.startswith("cannot"))
-    return told[0] if told else "gone: moved to another folder, or deleted"
+    if told:
+        return told[0]
+    where = _in_another_folder(row)
+    return f"moved to {where}" if where else "gone: deleted, or moved out of the mailbox"
 
 
 def _in_maildir(maildir: str, file: str) -> str:
@@ -45,6 +57,46 @@ def _in_maildir(maildir: str, file: str) -> str:
         if renamed := [name for name in names if _base(name) == base]:
             return f"{directory}/{renamed[0]}"
     return ""
+
+
+def _in_another_folder(row: HistoryRow) -> str:
+    """Look through the whole mailbox, for the name first, then for a copy under another name."""
+    size = _SIZE.search(row.file)
+    alike = []
+    for directory in islice(_mail_directories(row.mailbox), DIRECTORIES):
+        for name in _names(directory):
+            path = os.path.join(directory, name)
+            if _base(name) == _base(row.file):
+                return os.path.relpath(path, row.mailbox)
+            if size and size[0] in name:
+                alike.append(path)
+    mark = f" id {row.transaction_id}\n".encode()
+    for path in alike[:CANDIDATES]:
+        if row.transaction_id and mark in _top(path):
+            return os.path.relpath(path, row.mailbox)
+    return ""
+
+
+def _mail_directories(mailbox: str) -> Iterator[str]:
+    for directory, below, _ in os.walk(mailbox):
+        if "cur" in below and "new" in below:
+            yield from (os.path.join(directory, name) for name in ("new", "cur"))
+        below[:] = [name for name in below if name not in ("new", "cur", "tmp")]
+
+
+def _names(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except OSError:
+        return []
+
+
+def _top(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(TOP_OCTETS)
+    except OSError:
+        return b""  # it has just been moved
 
 
 def _base(name: str) -> str:

@@ -29,6 +29,14 @@ from storage.maildirs import Maildirs
 from storage.names import NameSource
 from storage.owners import Owner
 
+HISTORY_SEGMENTS = 60  # of a quiet site: each is looked into, and goes as a whole
+
+
+def build_history(config: Config) -> History:
+    """The history as configured."""
+    days = max(1.0, config.ledger.history_days / HISTORY_SEGMENTS)
+    return History(config.history_path, octets=config.ledger.history_octets, segment_s=days * 86_400)
+
 
 def build_service(  # Long because every collaborator is made here
     config: Config, reporter: Reporter | None = None
@@ -42,7 +50,7 @@ def build_service(  # Long because every collaborator is made here
     owner = Owner.of_this_process()
     reporter = reporter or Reporter(config.log.format, config.log.target)
     ledger = Ledger(config.ledger_path, owner, durable=durable is not Durability.NONE)
-    history, dead_tokens = History(config.history_path), DeadTokens(ledger)
+    history, dead_tokens = build_history(config), DeadTokens(ledger)
     disk, names = mailbox_disk(config), NameSource(config.hostname, owner.token)
     maildirs = Maildirs(disk, names, durable=durable, dead_tokens=dead_tokens)
     _settle(ledger, maildirs, dead_tokens, reporter=reporter)

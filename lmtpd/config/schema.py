@@ -155,6 +155,8 @@ class Ledger(Section):
     url: Annotated[str, BeforeValidator(values.ledger_path)] | None = None
     on_failure: OnFailure = "defer"
     history_days: Annotated[int, values.whole(1, 3650)] = 30
+    # Some five million recipients; what comes behind takes the place of the oldest.
+    history_octets: Annotated[int, values.whole(2**20, 2**50)] = 2**32
 
 
 class Metrics(Section):

@@ -16,6 +16,7 @@ from storage.ledger import Ledger, LedgerError
 FLUSH_S = 0.1
 BURY_S = 60.0  # how long the files of a worker that died may lie in a mailbox that another keeps open
 PRUNE_S = 3600.0
+BOUND_S = 60.0  # how long the history may grow over its bound, at a few hundred rows a second
 RECORDS_KEPT_S = 7 * 86_400  # Postfix tries for 5 days (maximal_queue_lifetime)
 
 
@@ -70,6 +71,7 @@ class Housekeeper:
 
     def _run(self) -> None:
         prune_at = time.monotonic()
+        bound_at = prune_at
         bury_at = prune_at + BURY_S
         while not self._stop.wait(FLUSH_S):
             try:
@@ -80,6 +82,8 @@ class Housekeeper:
                 if time.monotonic() >= prune_at:
                     prune_at = time.monotonic() + PRUNE_S
                     self._ledger.prune(RECORDS_KEPT_S)
+                if time.monotonic() >= bound_at:
+                    bound_at = time.monotonic() + BOUND_S
                     self._history.prune(self._history_days)
             except (LedgerError, HistoryError) as exc:
                 self._alarm(exc)

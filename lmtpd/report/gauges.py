@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from lmtpd.report.metrics import Labels
+from storage.history import History, HistoryError
 from storage.ledger_tables import count
 from storage.reading import octets_of, reading
 
@@ -23,6 +24,13 @@ def of_ledger(path: Path) -> Iterator[Measured]:
     yield "ledger_octets", (), octets_of(path)
     with suppress(sqlite3.Error), reading(path, timeout_s=_TIMEOUT_S) as connection:
         yield "ledger_records", (), count(connection)
+
+
+def of_history(path: Path) -> Iterator[Measured]:
+    """Measure the history; what cannot be read is left out."""
+    yield "history_octets", (), octets_of(path)
+    with suppress(HistoryError):
+        yield "history_rows", (), History(path, busy_timeout_s=_TIMEOUT_S).rows()
 
 
 def of_file_system(place: str, path: str) -> Iterator[Measured]:

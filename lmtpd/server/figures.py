@@ -51,6 +51,7 @@ class FigureSource:
             self._configured(),
             self._workers(),
             gauges.of_ledger(self._config.ledger_path),
+            gauges.of_history(self._config.history_path),
             gauges.of_file_system("state", self._config.state),
             self._more(),
         ]

@@ -155,7 +155,7 @@ def _fill_mailbox(maildir: Path, count: int) -> None:
 # and file name is another one.
 FILL = """
 WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < :rows)
-INSERT INTO history (at, transaction_id, queue_id, message_id, sender, recipient, mailbox, file, octets,
+INSERT INTO history_0 (at, transaction_id, queue_id, message_id, sender, recipient, mailbox, file, octets,
                      outcome, reply, client, helo, phases)
 SELECT strftime('%s') - 2500000.0 * (:rows - n) / :rows,
        lower(hex(randomblob(8))),
@@ -178,7 +178,7 @@ def _fill_history(path: Path, rows: int) -> None:
         database.execute("PRAGMA cache_size = -500000")
         indexes = database.execute(
             "SELECT name, sql FROM sqlite_master"
-            " WHERE type = 'index' AND tbl_name = 'history' AND sql IS NOT NULL"
+            " WHERE type = 'index' AND tbl_name = 'history_0' AND sql IS NOT NULL"
         ).fetchall()
         for name, _ in indexes:
             database.execute(f'DROP INDEX "{name}"')

@@ -29,8 +29,8 @@ def maildir(tmp_path):
         (f"cur/{FILE}:2,", f"cur/{FILE}:2,"),
         (f"cur/{FILE}:2,RS", f"cur/{FILE}:2,RS"),
         ("cur/1764000000.M1P2Q3Rabc.mx:2,S", "cur/1764000000.M1P2Q3Rabc.mx:2,S"),
-        ("cur/1764000000.M1P2Q3Rabcd.mx,S=10,W=12:2,S", "gone: moved to another folder, or deleted"),
-        ("tmp-file", "gone: moved to another folder, or deleted"),
+        ("cur/1764000000.M1P2Q3Rabcd.mx,S=10,W=12:2,S", "gone: deleted, or moved out of the mailbox"),
+        ("tmp-file", "gone: deleted, or moved out of the mailbox"),
     ],
 )
 def test_message_in_the_inbox(maildir, placed, expected):
@@ -71,3 +71,23 @@ def test_mailbox_that_cannot_be_read(maildir):
 
 def test_folder_that_cannot_be():
     assert whereabouts(row("/nowhere", folder=".."), Layout.MAILDIRPP).startswith("cannot be told: ")
+
+
+@pytest.mark.parametrize("placed", [".A.B/cur", ".A.B/new", "A/B/cur"])
+def test_message_that_was_moved_to_another_folder(maildir, placed):
+    (maildir / "A/B/new").mkdir()
+    (maildir / placed / f"{FILE}:2,S").touch()
+
+    assert whereabouts(row(maildir), Layout.MAILDIRPP) == f"moved to {placed}/{FILE}:2,S"
+
+
+def test_message_that_was_copied_under_another_name_is_known_by_its_received_line(maildir):
+    received = "Received: from x\n\tby mx with LMTP id t{}\n\tfor <a@b>; date\n"
+    for name, number in (("1.other", 7), ("2.copy", 5), ("3.other", 55)):
+        (maildir / ".A.B/cur" / f"{name},S=10,W=12:2,S").write_text(received.format(number))
+    (maildir / ".A.B/cur" / "4.copy,S=100").write_text(received.format(5))
+
+    found = whereabouts(row(maildir, transaction_id="t5"), Layout.MAILDIRPP)
+
+    assert found == "moved to .A.B/cur/2.copy,S=10,W=12:2,S"
+    assert whereabouts(row(maildir, transaction_id="t6"), Layout.MAILDIRPP).startswith("gone")

@@ -107,6 +107,7 @@ sample_s = 3600
 url = "sqlite:///var/lib/lmtpd/other.db"
 on_failure = "deliver"
 history_days = 3
+history_octets = 1_000_000_000
 [log]
 format = "json"
 target = "journal"

@@ -77,6 +77,7 @@ def test_defaults_are_those_of_the_contract():  # Long because every key is name
         "ledger.url": "sqlite:///var/lib/lmtpd/ledger.db",
         "ledger.on_failure": "defer",
         "ledger.history_days": 30,
+        "ledger.history_octets": 4_294_967_296,
         "log.format": "text",
         "log.target": "stderr",
         "metrics.serve": True,

@@ -16,6 +16,7 @@ NUMBERS = {
     "limits.bad_commands": (1, 1000),
     "delivery.deadline_s": (1, 540),
     "ledger.history_days": (1, 3650),
+    "ledger.history_octets": (2**20, 2**50),
 }
 
 
