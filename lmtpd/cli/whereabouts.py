@@ -1,4 +1,4 @@
-"""Where a delivered message is now: readers move it to cur/, to other folders, and rename it with its flags."""
+"""Where a delivered message is now: readers move it to cur/ and other folders, and rename it."""
 
 import os
 import re

@@ -154,7 +154,7 @@ def test_clock_behind_its_own_records(patient: Patient):
         shutil.chown(name, USER, USER)
     finding = patient.only()
     with sqlite3.connect(patient.server.state / "history.db") as connection:
-        connection.execute("DELETE FROM history")
+        connection.execute("DELETE FROM history_0")
     connection.close()
 
     assert (finding["key"], finding["mend"]) == ("clock", "timedatectl set-ntp true")
