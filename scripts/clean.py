@@ -14,9 +14,10 @@ from scripts.shell.selection import Target, takes_maildirs
 from scripts.shell.work import Run, as_json, dry_run, takes_run
 from storage.directory import Directory
 from storage.emptiness import empty_folders
-from storage.leftovers import Leftover, Verdict, leftovers, process_exists, remove
+from storage.leftovers import Leftover, Verdict, leftovers, remove
 from storage.listing import enter_folder, folders
 from storage.names import escaped_host
+from storage.owners import is_running
 from storage.removal import NotEmpty, remove_folder
 
 _DAY_S = 86_400
@@ -34,7 +35,7 @@ class _Cleaning:
     def clean(self, target: Target, maildir: Directory) -> Iterator[Item]:
         for folder in folders(maildir, target.layout):
             directory = enter_folder(maildir, folder)
-            for leftover in leftovers(directory, now=self.now, host=self.host, is_alive=process_exists):
+            for leftover in leftovers(directory, now=self.now, host=self.host, is_alive=is_running):
                 yield from self._judged(directory, folder.name, leftover)
         if self.empty_days is not None:
             yield from self._remove_folders(target, maildir, self.empty_days)

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from stat import S_ISDIR, S_ISLNK, S_ISREG
 
+from storage import uidlist
 from storage.checking import MESSAGE, Expected, called
 from storage.directory import Directory
 from storage.findings import Finding, MakeDirectory, MakeFile, Place, RemoveFile, Rename, Weight
@@ -18,7 +19,8 @@ from storage.making import SUBDIRECTORIES
 _COMPANIONS = re.compile(
     r"maildir(folder|size|shared)|dovecot.*|courier.*|subscriptions.*|sieve.*|shared-.*|maildir-check\.undo.*|lmtpd-trash"
 )
-_RIGHTS_MATTER = ("maildir", "dovecot", "subscriptions")
+# What the owner's mail programs must be able to write. Modes are their own business.
+_SHARED = ("maildirsize", "maildirfolder", "dovecot", "subscriptions")
 
 
 def check_twins(folders: Iterable[Folder]) -> Iterator[Finding]:
@@ -67,8 +69,12 @@ def _marker(directory: Directory, folder: Folder, layout: Layout) -> Iterator[Fi
             # Nobody but quota programs asks for it.
             yield Finding("marker", place, f"a folder without {MARKER}", Weight.NOTE, MakeFile(b""))
         return
-    if not wanted:
-        where = "a Maildir, which is no folder," if not folder.parts else "a folder of the layout fs"
+    if wanted:
+        return
+    if uidlist.exists(directory):
+        yield Finding("marker", place, f"{MARKER} in no Maildir++ folder, as Dovecot makes it", Weight.NOTE)
+    else:
+        where = "a folder of the layout fs" if folder.parts else "a Maildir, which is no folder,"
         yield Finding("marker", place, f"{where} has {MARKER}", fix=RemoveFile())
 
 
@@ -96,5 +102,5 @@ def _beside(
         yield Finding("stray", place, "a message outside new/ and cur/", fix=Rename(part, name))
     elif not name.startswith(".") and not _COMPANIONS.fullmatch(name):
         yield Finding("stray", place, "a file of no mail program", Weight.NOTE)
-    elif name.startswith(_RIGHTS_MATTER):
-        yield from expected.rights(place, status)
+    elif name.startswith(_SHARED):
+        yield from expected.ownership(place, status)

@@ -53,12 +53,8 @@ class Expected:
         return cls(status.st_uid, status.st_gid, mode_of(maildir), may_give)
 
     def rights(self, place: Place, status: os.stat_result) -> Iterator[Finding]:
-        """Judge owner and mode of a file or directory."""
-        if (status.st_uid, status.st_gid) != (self.uid, self.gid):
-            text = f"belongs to {status.st_uid}:{status.st_gid}, the Maildir to {self.uid}:{self.gid}"
-            shared = status.st_nlink > 1 and not S_ISDIR(status.st_mode)
-            fix = SetOwner(self.uid, self.gid) if self.may_give and not shared else None
-            yield Finding("owner", place, text, fix=fix)
+        """Judge owner and mode of a message or directory."""
+        yield from self.ownership(place, status)
         needed = 0o700 if S_ISDIR(status.st_mode) else 0o600
         mode = S_IMODE(status.st_mode)
         if mode & OTHERS or mode & needed != needed:
@@ -66,6 +62,14 @@ class Expected:
             text = f"mode {mode:04o} instead of {right:04o}"
             may = status.st_uid == self.uid or self.may_give
             yield Finding("mode", place, text, fix=SetMode(right) if may else None)
+
+    def ownership(self, place: Place, status: os.stat_result) -> Iterator[Finding]:
+        """Judge the owner of anything."""
+        if (status.st_uid, status.st_gid) != (self.uid, self.gid):
+            text = f"belongs to {status.st_uid}:{status.st_gid}, the Maildir to {self.uid}:{self.gid}"
+            shared = status.st_nlink > 1 and not S_ISDIR(status.st_mode)
+            fix = SetOwner(self.uid, self.gid) if self.may_give and not shared else None
+            yield Finding("owner", place, text, fix=fix)
 
 
 def check_messages(  # Long because its loop, run for every message, calls no function of ours

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 
 from storage.directory import Directory
 from storage.errors import StorageError
+from storage.owners import is_running
 
 # Dovecot's UIDLIST_LOCK_STALE_TIMEOUT.
 STALE_S = 120.0
@@ -84,13 +85,7 @@ def _is_dead(holder: str) -> bool:
     pid, _, host = holder.partition(":")
     if host != socket.gethostname() or not pid.isdecimal() or not int(pid):
         return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except (OSError, OverflowError):
-        pass
-    return False
+    return not is_running(int(pid))
 
 
 def _identity(status: os.stat_result) -> tuple[int, int, int]:

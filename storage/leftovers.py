@@ -69,17 +69,6 @@ def remove(folder: Directory, leftover: Leftover) -> bool:
     return True
 
 
-def process_exists(pid: int) -> bool:
-    """Ask the kernel."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
-
-
 def _judge(
     name: str, status: os.stat_result, idle_s: float, *, host: str, is_alive: Callable[[int], bool]
 ) -> Verdict:

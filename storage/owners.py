@@ -60,6 +60,20 @@ def is_alive(text: str, *, proc: str = "/proc") -> bool:
     return start_ticks == int(match[2]) and not has_ended
 
 
+def is_running(pid: int, *, proc: str = "/proc") -> bool:
+    """Tell whether there is a process of this id that can still act; in doubt there is.
+
+    Without its start tick it may be another one than is meant.
+    """
+    try:
+        _, has_ended = _look_at(pid, proc)
+    except (FileNotFoundError, ProcessLookupError):
+        return _exists(pid)
+    except OSError:
+        return True
+    return not has_ended
+
+
 def _look_at(pid: int, proc: str) -> tuple[int, bool]:
     """Return (start tick, whether it has ended and only waits for its parent); proc(5), /proc/PID/stat.
 
@@ -83,6 +97,6 @@ def _exists(pid: int) -> bool:
     """Ask the kernel about a process that proc does not show (hidepid hides those of other users)."""
     try:
         os.kill(pid, 0)
-    except OSError as exc:
+    except (OSError, OverflowError) as exc:
         return not isinstance(exc, ProcessLookupError)  # we may not: but it is there
     return True

@@ -85,9 +85,8 @@ def read(folder: Directory) -> Uidlist | None:
             faults.append(f"{name} has the UIDs {uids[name]} and {uid}")
         last = max(last, uid)
         uids[name] = uid
-    next_uid = int(match["next"])
-    if last >= next_uid:
-        faults.append(f"UID {last} is given, but {next_uid} is said to be the next")
+    # Dovecot appends lines and leaves the head as it is until it writes the whole list anew.
+    next_uid = max(int(match["next"]), last + 1)
     return Uidlist(int(match["validity"]), next_uid, uids, tuple(faults))
 
 

@@ -81,7 +81,7 @@ def test_uids_stay_with_their_messages(maildir, check):
 def test_what_dovecots_list_says(maildir, check):
     put(maildir, f"cur/{GOOD}:2,S")
     put(maildir, "cur/1764000001.x:2,")
-    uidlist(maildir, "3 V1 N3", f"2 :{GOOD}", "1 :gone", f"3 :{GOOD}", "rubbish")
+    uidlist(maildir, "3 V1 N1", f"2 :{GOOD}", "1 :gone", f"3 :{GOOD}", "rubbish")
 
     result = check(maildir, "--json")
 
@@ -89,7 +89,6 @@ def test_what_dovecots_list_says(maildir, check):
         ("UID 1 behind UID 2", "fault"),
         (f"{GOOD} has the UIDs 2 and 3", "fault"),
         ("a line that is none", "fault"),
-        ("UID 3 is given, but 3 is said to be the next", "fault"),
         ("1 of its messages are gone", "note"),
         ("1 messages have no UID yet", "note"),
     }
