@@ -68,7 +68,7 @@ class _Wish:
         count = octets = 0
         with owner.acting():
             found = chosen_folders(maildir, target.layout, self.choice)
-        for folder in found:
+        for number, folder in enumerate(found):
             with owner.acting():
                 letters = keywords(enter_folder(maildir, folder))
             archive.begin(folder, letters)
@@ -77,7 +77,7 @@ class _Wish:
                 count, octets = count + 1, octets + len(message.content)
                 yield _of(message, note)
                 if count % _REPORTED == 0:
-                    yield Progressed(_REPORTED)
+                    yield Progressed(_REPORTED, (number + message.share) / len(found))
         yield Progressed(count % _REPORTED)
         kind = "would export" if self.dry_run else "exported"
         yield {"kind": kind, "path": path, "messages": count, "octets": octets}

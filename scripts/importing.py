@@ -46,9 +46,9 @@ class _Wish:
         """Import every source into one Maildir, as its owner, reading each as that one's owner."""
         passed_over = False
         names = NameSource(self.host, secrets.token_hex(8))
-        for path in self.sources:
+        for number, path in enumerate(self.sources):
             with closing(_open(path)) as source:
-                job = _Job(self, target, maildir, Owner.of(maildir.fd), names, path)
+                job = _Job(self, target, maildir, Owner.of(maildir.fd), names, number)
                 for item in job.run(Owner.of(source.fd).steps(source.read(self.reading))):
                     passed_over |= isinstance(item, dict) and item["kind"] == "passed over"
                     yield item
@@ -60,14 +60,15 @@ class _Job:
     """One source into one Maildir."""
 
     def __init__(
-        self, wish: _Wish, target: Target, maildir: Directory, owner: Owner, names: NameSource, path: str
+        self, wish: _Wish, target: Target, maildir: Directory, owner: Owner, names: NameSource, number: int
     ) -> None:
         self._wish = wish
         self._target = target
         self._maildir = maildir
         self._owner = owner
         self._names = names
-        self._path = path
+        self._number = number
+        self._path = wish.sources[number]
         self._unreported = 0
 
     def run(self, mail: Iterator[incoming.Item]) -> Iterator[Item]:
@@ -95,7 +96,8 @@ class _Job:
                 filling.publish()
         self._unreported += 1
         if self._unreported >= GROUP_MESSAGES:
-            yield Progressed(self._unreported)
+            sources = len(self._wish.sources)
+            yield Progressed(self._unreported, (self._number + message.share) / sources)
             self._unreported = 0
 
     def _finish(self, name: str, filling: Trial | None) -> Iterator[Item]:

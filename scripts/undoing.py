@@ -9,6 +9,8 @@ from scripts.shell.selection import Target
 from storage.directory import Directory
 from storage.trash import Fate, Trash
 
+_REPORTED = 128  # messages, at a time
+
 
 @dataclass(frozen=True, slots=True)
 class Undoing:
@@ -28,9 +30,10 @@ class Undoing:
             yield {"kind": "would put back", "batch": batch.name}
             return
         back = 0
-        for each in trash.take_back(batch):
+        for number, each in enumerate(trash.take_back(batch), start=1):
             back += each.fate is Fate.BACK
-            yield Progressed(1)
+            if number % _REPORTED == 0:
+                yield Progressed(_REPORTED)
             name = f"{each.message.part}/{each.message.name}"
             fact: Fact = {"folder": each.folder, "name": name, "octets": each.octets}
             if each.fate is Fate.BACK:

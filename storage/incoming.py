@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import Enum
@@ -61,6 +61,7 @@ class Incoming:
     keywords: tuple[str, ...]
     is_new: bool
     arrived_ns: int
+    share: float = 0.0  # how much of the source had been read before it, of 1; 0 where that cannot be told
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,16 +117,19 @@ class Source:
 
 
 def _in_maildir(path: str, maildir: Directory) -> Iterator[Item]:
-    seen = set()
-    for layout in Layout:
-        for folder in folders(maildir, layout):
-            if folder.parts not in seen:
-                seen.add(folder.parts)
-                try:
-                    directory = enter_folder(maildir, folder)
-                    yield from _in_folder("/".join((path, *folder.parts)), _name_of(folder), directory)
-                except (OSError, StorageError) as exc:
-                    yield Unreadable("/".join((path, *folder.parts)), _why(exc))
+    found = {folder.parts: folder for layout in Layout for folder in folders(maildir, layout)}
+    for number, folder in enumerate(found.values()):
+        origin = "/".join((path, *folder.parts))
+        try:
+            for item in _in_folder(origin, _name_of(folder), enter_folder(maildir, folder)):
+                yield _placed(item, number, len(found))
+        except (OSError, StorageError) as exc:
+            yield Unreadable(origin, _why(exc))
+
+
+def _placed(item: Item, number: int, of: int) -> Item:
+    """Say how much of the source, not of the folder alone, had been read before a message."""
+    return replace(item, share=(number + item.share) / of) if isinstance(item, Incoming) else item
 
 
 def _name_of(folder: Folder) -> str:
@@ -140,7 +144,7 @@ def _in_folder(path: str, name: str, folder: Directory) -> Iterator[Item]:
     letters = keywords(folder)
     couriers = courier_keywords(folder)
     found = messages(folder)
-    for base in sorted(found):
+    for number, base in enumerate(sorted(found)):
         try:
             with opened(folder, found[base]) as (place, fd):
                 content, status = b"".join(pieces(fd)), os.fstat(fd)
@@ -156,6 +160,7 @@ def _in_folder(path: str, name: str, folder: Directory) -> Iterator[Item]:
             keywords=(*words, *couriers.get(base, ())),
             is_new=place.part == "new",
             arrived_ns=status.st_mtime_ns,
+            share=number / len(found),
         )
 
 
@@ -216,6 +221,7 @@ def _in_file(
                 keywords=message.keywords,
                 is_new=message.is_new,
                 arrived_ns=status.st_mtime_ns if seconds is None else seconds * _SECOND,
+                share=message.offset / len(data),
             )
     except ValueError as exc:
         yield Unreadable(origin, str(exc))

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from fnmatch import fnmatchcase
@@ -33,6 +33,7 @@ class Outgoing:
     content: bytes
     keywords: tuple[str, ...]
     arrived_ns: int
+    share: float = 0.0  # how much of the folder was read before it, of 1
 
     @property
     def arrived_s(self) -> int:
@@ -90,11 +91,12 @@ def outgoing(maildir: Directory, folder: Folder, choice: Choice) -> Iterator[Out
     """
     directory = enter_folder(maildir, folder)
     names = keywords(directory)
-    for _, place in sorted(messages(directory).items()):
+    found = sorted(messages(directory).items())
+    for number, (_, place) in enumerate(found):
         with suppress(MailboxMissing):
             message = _read(directory, folder, place, names)
             if choice.fits(message):
-                yield message
+                yield replace(message, share=number / len(found))
 
 
 def header_values(content: bytes, name: bytes) -> list[bytes]:

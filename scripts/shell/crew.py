@@ -27,6 +27,7 @@ class Progressed:
     """So many messages were dealt with since the last word."""
 
     messages: int
+    share: float = 0.0  # how much of this Maildir is done by now, of 1; 0 where that cannot be told
 
 
 @dataclass(frozen=True, slots=True)

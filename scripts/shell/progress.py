@@ -23,8 +23,8 @@ class Meter(Protocol):
     def expect(self, maildirs: int) -> None:
         """So many Maildirs there are in all."""
 
-    def add_messages(self, count: int) -> None:
-        """So many messages more were dealt with."""
+    def add_messages(self, count: int, share: float = 0.0) -> None:
+        """So many messages more were dealt with; share: how much of their Maildir is done, if known."""
 
     def add_maildir(self) -> None:
         """One Maildir more is done."""
@@ -42,7 +42,7 @@ class Silent:
     def expect(self, maildirs: int) -> None:
         """Say nothing."""
 
-    def add_messages(self, count: int) -> None:
+    def add_messages(self, count: int, share: float = 0.0) -> None:
         """Say nothing."""
 
     def add_maildir(self) -> None:
@@ -75,19 +75,24 @@ class OnTerminal:
         )
         self._task = self._progress.add_task("", total=None, messages=0)
         self._messages = 0
+        self._maildirs = self._done = 0
 
     def expect(self, maildirs: int) -> None:
         """Say how far the bar goes."""
+        self._maildirs = maildirs
         self._progress.update(self._task, total=maildirs)
 
-    def add_messages(self, count: int) -> None:
-        """Count messages: the rate is theirs."""
+    def add_messages(self, count: int, share: float = 0.0) -> None:
+        """Count messages: the rate is theirs. The only Maildir moves the bar as it goes."""
         self._messages += count
         self._progress.update(self._task, messages=self._messages)
+        if share and self._maildirs == 1:
+            self._progress.update(self._task, completed=min(share, 1.0))
 
     def add_maildir(self) -> None:
         """Move the bar."""
-        self._progress.advance(self._task)
+        self._done += 1
+        self._progress.update(self._task, completed=self._done)
 
     def __enter__(self) -> Self:
         self._progress.start()

@@ -64,9 +64,9 @@ class Run:
         ):
             for target, item in items:
                 match item:
-                    case Progressed(messages):
+                    case Progressed(messages, share):
                         tally.messages += messages
-                        progress.add_messages(messages)
+                        progress.add_messages(messages, share)
                     case Ended():
                         _end(target, item, tally, done)
                         progress.add_maildir()
