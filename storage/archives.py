@@ -24,6 +24,8 @@ from storage.listing import INBOX, PARTS, Folder
 from storage.outgoing import Outgoing
 
 SUMS = "SHA256SUMS"
+# With ".mbox.part" behind it a name stays below the 255 octets of file systems.
+NAME_OCTETS = 240
 _CHUNK = 1 << 20
 _NOT_IN_A_NAME = str.maketrans({"\0": "_", "\n": "_"})
 
@@ -214,6 +216,8 @@ class TarArchive:
 
     def close(self) -> None:
         """Leave nothing half-done behind."""
+        # Or the stream of a tar that is not finished would end it when it is forgotten.
+        self._tar.fileobj.closed = True
         self._output.close()
 
     def _put(self, name: str, content: bytes | None, mtime_s: int) -> None:
@@ -273,5 +277,9 @@ class EmlTree:
 
 
 def _component(name: str) -> str:
-    """Make a directory's name of a folder's level."""
-    return name.translate(_NOT_IN_A_NAME) if name not in ("", ".", "..") else "_"
+    """Make a directory's name of a folder's level; one that is too long keeps its beginning, and a digest."""
+    name = name.translate(_NOT_IN_A_NAME) if name not in ("", ".", "..") else "_"
+    octets = os.fsencode(name)
+    if len(octets) <= NAME_OCTETS:
+        return name
+    return octets[: NAME_OCTETS - 40].decode("utf-8", "ignore") + sha256(octets).hexdigest()[:16]

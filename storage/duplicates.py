@@ -49,6 +49,14 @@ class Copy:
     arrived_ns: int
     identity: tuple[int, int]  # device and inode
 
+    def is_file(self, status: os.stat_result) -> bool:
+        """Tell whether this is the file that was looked at; an inode's number alone is soon used again."""
+        return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns) == (
+            *self.identity,
+            self.octets,
+            self.arrived_ns,
+        )
+
     @property
     def order(self) -> tuple[bool, int, str, str]:
         """What stays comes first: not marked as deleted, the oldest; the same in every run."""

@@ -31,6 +31,7 @@ LEVELS = 20
 _SECOND = 1_000_000_000
 # Any printable character may be in a field's name (RFC 5322 3.6.8); nobody uses others, and files of text do.
 _FIELD = re.compile(rb"[A-Za-z0-9_-]+[ \t]*:")
+_MBOX = re.compile(rb"[\r\n]*From ")
 _RECEIVED = re.compile(rb"^received[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)", re.IGNORECASE | re.MULTILINE)
 _DATE = re.compile(rb"^date[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)", re.IGNORECASE | re.MULTILINE)
 
@@ -191,7 +192,7 @@ def _in_tree(path: str, directory: Directory, parts: tuple[str, ...], reading: R
                 folder = "/".join(parts) if name.lower().endswith(".eml") else "/".join((*parts, _bare(name)))
                 if len(data) == 0 and not name.lower().endswith(".eml"):
                     yield Beginning(folder)  # an mbox without messages
-                elif data[:5] != b"From " and not name.lower().endswith(".eml"):
+                elif not _MBOX.match(data) and not name.lower().endswith(".eml"):
                     yield Unreadable(origin, "neither an mbox nor called .eml")
                 else:
                     yield from _in_file(origin, folder or INBOX, data, os.fstat(fd), reading)
@@ -204,27 +205,24 @@ def _in_tree(path: str, directory: Directory, parts: tuple[str, ...], reading: R
 def _in_file(
     origin: str, folder: str, data: bytes | mmap.mmap, status: os.stat_result, reading: Reading
 ) -> Iterator[Item]:
-    if data[:5] != b"From " and len(data) and not data[:5].isspace():
+    if len(data) and not _MBOX.match(data):
         if _FIELD.match(data) is None:
             yield Unreadable(origin, "it does not begin as a message does")
             return
         yield _single(origin, folder, bytes(data), status, reading)
         return
-    try:
-        for message in mbox.read(data, reading.quoting):
-            seconds = _in_header(message.content) if message.arrived_s is None else message.arrived_s
-            yield Incoming(
-                origin=f"{origin}, octet {message.offset}",
-                folder=folder,
-                content=message.content,
-                flags=message.flags,
-                keywords=message.keywords,
-                is_new=message.is_new,
-                arrived_ns=status.st_mtime_ns if seconds is None else seconds * _SECOND,
-                share=message.offset / len(data),
-            )
-    except ValueError as exc:
-        yield Unreadable(origin, str(exc))
+    for message in mbox.read(data, reading.quoting):
+        seconds = _in_header(message.content) if message.arrived_s is None else message.arrived_s
+        yield Incoming(
+            origin=f"{origin}, octet {message.offset}",
+            folder=folder,
+            content=message.content,
+            flags=message.flags,
+            keywords=message.keywords,
+            is_new=message.is_new,
+            arrived_ns=status.st_mtime_ns if seconds is None else seconds * _SECOND,
+            share=message.offset / len(data),
+        )
 
 
 def _single(origin: str, folder: str, content: bytes, status: os.stat_result, reading: Reading) -> Incoming:

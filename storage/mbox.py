@@ -23,6 +23,7 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import Enum
 from mmap import mmap
 
@@ -242,11 +243,12 @@ def _arrived(line: bytes) -> int | None:
     year, day, hour, minute, second = (
         int(match[part] or 0) for part in ("year", "day", "hour", "minute", "second")
     )
-    moment = (year, _MONTHS[match["month"].decode()], day, hour, minute, second)
+    month = _MONTHS[match["month"].decode()]
     try:
-        return max(calendar.timegm((*moment, 0, 0, 0)) - ahead_s, 0)
-    except (ValueError, OverflowError):
+        moment = datetime(year, month, day, hour, minute, min(second, 59), tzinfo=UTC)
+    except ValueError:  # no such day
         return None
+    return max(int(moment.timestamp()) - ahead_s, 0)
 
 
 def _hexadecimal(text: bytes) -> int:

@@ -50,7 +50,7 @@ def is_there(maildir: Directory, copy: Copy) -> bool:
         _, status = locate(enter_folder(maildir, copy.folder), copy.message)
     except (MailboxMissing, FileNotFoundError):
         return False
-    return (status.st_dev, status.st_ino) == copy.identity
+    return copy.is_file(status)
 
 
 def link_over(maildir: Directory, kept: Copy, copy: Copy, names: NameSource) -> Linked:
@@ -68,13 +68,13 @@ def link_over(maildir: Directory, kept: Copy, copy: Copy, names: NameSource) -> 
         place, other = locate(target, copy.message)
     except MailboxMissing:
         return Linked.CHANGED
-    if (status.st_dev, status.st_ino, other.st_dev, other.st_ino) != (*kept.identity, *copy.identity):
+    if not (kept.is_file(status) and copy.is_file(other)):
         return Linked.CHANGED
     if status.st_mtime_ns != other.st_mtime_ns:
         return Linked.DATE
     if (status.st_uid, status.st_gid, status.st_mode) != (other.st_uid, other.st_gid, other.st_mode):
         return Linked.OWNER
-    return _exchange(source.enter(kept_place.part), kept_place, target, place, copy.identity, names.next())
+    return _exchange(source.enter(kept_place.part), kept_place, target, place, copy, names.next())
 
 
 def _exchange(
@@ -82,7 +82,7 @@ def _exchange(
     kept: MessageFile,
     target: Directory,
     place: MessageFile,
-    identity: tuple[int, int],
+    copy: Copy,
     name: str,
 ) -> Linked:
     tmp, part = target.enter("tmp"), target.enter(place.part)
@@ -92,15 +92,26 @@ def _exchange(
         return Linked.CHANGED
     try:
         exchange(name, place.name, dir_fd=tmp.fd, other_dir_fd=part.fd)
-        out = tmp.disk.status(name, dir_fd=tmp.fd)
-        if (out.st_dev, out.st_ino) != identity:
-            # Somebody had put another file there under this name: it goes back.
-            exchange(name, place.name, dir_fd=tmp.fd, other_dir_fd=part.fd)
+    except OSError as exc:
+        tmp.disk.unlink(name, dir_fd=tmp.fd)
+        if isinstance(exc, FileNotFoundError):
             return Linked.CHANGED
-        part.sync()
-    except FileNotFoundError:
+        raise
+    # From here on there is a message in tmp/: it must not go before it is known which.
+    if not copy.is_file(tmp.disk.status(name, dir_fd=tmp.fd)):
+        _give_back(tmp, name, part, place.name)
         return Linked.CHANGED
-    finally:
-        with suppress(FileNotFoundError):
-            tmp.disk.unlink(name, dir_fd=tmp.fd)
+    part.sync()
+    tmp.disk.unlink(name, dir_fd=tmp.fd)
     return Linked.DONE
+
+
+def _give_back(tmp: Directory, name: str, part: Directory, place: str) -> None:
+    """Put back a file that somebody had put in the copy's place right before the exchange."""
+    try:
+        exchange(name, place, dir_fd=tmp.fd, other_dir_fd=part.fd)
+    except FileNotFoundError:
+        # The link has been renamed or deleted meanwhile.
+        tmp.disk.rename_exclusive(name, place, src_dir_fd=tmp.fd, dst_dir_fd=part.fd)
+        return
+    tmp.disk.unlink(name, dir_fd=tmp.fd)

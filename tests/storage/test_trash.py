@@ -169,3 +169,16 @@ def test_no_link_is_followed(maildir, trash, tmp_path):
         list(trash.put(Batch.new("expire", NOW), TOP, everything(maildir, TOP)))
 
     assert list(outside.iterdir()) == []
+
+
+def test_one_message_comes_back(maildir, trash):
+    (maildir / "maildirsize").write_text("100S\n6 3\n")
+    batch = Batch.new("dedup", NOW)
+    ((first, _), (second, _)) = trash.put(batch, TOP, everything(maildir, TOP))
+
+    trash.return_one(batch, TOP, first)
+
+    assert (maildir / first.part / first.name).exists()
+    assert not (maildir / second.part / second.name).exists()
+    assert (maildir / "maildirsize").read_text().startswith("100S\n6 3\n-3 -2\n")
+    assert [each.message for each in trash.take_back(batch)] == [second]
