@@ -2,9 +2,9 @@
 
 import re
 from datetime import datetime, timedelta
-from typing import TypedDict
 
 from lmtpd.cli.failures import Failure
+from storage.history import Question as Query
 from storage.names import parse
 
 EX_USAGE = 64
@@ -17,16 +17,7 @@ _LASTS = {10: timedelta(days=1), 13: timedelta(hours=1), 16: timedelta(minutes=1
 _FORMATS = {10: "%Y-%m-%d", 13: "%Y-%m-%dT%H", 16: "%Y-%m-%dT%H:%M", 19: "%Y-%m-%dT%H:%M:%S"}
 
 
-class Query(TypedDict, total=False):
-    """The arguments of `History.find`."""
-
-    transaction_id: str
-    queue_id: str
-    message_id: str
-    address: str
-    file: str
-    since: float
-    until: float
+__all__ = ["Query", "questions"]
 
 
 def questions(text: str, *, now: float) -> list[Query]:

@@ -3,12 +3,13 @@
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 
 import click
 
 from lmtpd.cli.failures import Failure
+from lmtpd.cli.messages import attempts_of, find_behind, find_message
 from lmtpd.cli.options import Settings, as_json, takes_settings
 from lmtpd.cli.queries import Query, questions
 from lmtpd.cli.whereabouts import whereabouts
@@ -17,19 +18,23 @@ from storage.folders import Layout
 from storage.history import History, HistoryError, HistoryRow
 
 EX_NOTHING_FOUND = 1  # as grep
+POLL_S = 0.5
 _LABEL_COLUMN = 12
 
 
 @click.command()
-@click.argument("query")
+@click.argument("query", required=False)
 @takes_settings
 @click.option("--limit", metavar="N", default=100, type=click.IntRange(1), help="At most so many.  [100]")
+@click.option("--follow", is_flag=True, help="Go on with what comes; without QUERY everything.")
 @as_json
-def trace(settings: Settings, *, query: str, limit: int, as_json: bool) -> int:
+def trace(settings: Settings, *, query: str | None, limit: int, follow: bool, as_json: bool) -> int:
     """Show what happened to a message, newest first: by queue id, Message-ID, address, file name or time.
 
     The id in a reply 250 will do as well.  A time is a span up to now (30m, 1h, 7d), a day, a minute, or two
     of them with .. between.  Exit code 1: nothing was found.
+
+    With --follow the oldest comes first, and JSON is one object a line.
 
     \b
     Examples:
@@ -38,34 +43,62 @@ def trace(settings: Settings, *, query: str, limit: int, as_json: bool) -> int:
       lmtpd trace alice@example.org
       lmtpd trace 1764000000.M1P2Q3R4ab.mx
       lmtpd trace 2026-11-24T10:00..2026-11-24T11:00
+      lmtpd trace --follow bob@example.net
     """
+    if query is None and not follow:
+        raise click.UsageError("Missing argument 'QUERY'.")
     config = settings.load()
-    rows = _find(History(config.history_path), questions(query, now=time.time()), limit)
-    found = [(row, whereabouts(row, Layout(config.mailboxes.layout))) for row in rows]
+    alternatives = questions(query, now=time.time()) if query is not None else [Query()]
+    history, layout = History(config.history_path), Layout(config.mailboxes.layout)
+    try:
+        if follow:
+            return _follow(history, alternatives, layout=layout, limit=limit if query else 0, as_json=as_json)
+        rows = find_message(history, alternatives, limit)
+    except HistoryError as exc:
+        raise Failure(f"the history cannot be read: {exc}", os.EX_NOINPUT) from exc
+    found = [(row, whereabouts(row, layout)) for row in rows]
+    attempts = attempts_of(rows)
     if as_json:
-        click.echo(json.dumps([{**asdict(row), "now": now} for row, now in found], indent=2))
+        click.echo(json.dumps([_object(row, now, attempts) for row, now in found], indent=2))
     else:
-        click.echo("\n\n".join("\n".join(_lines(row, now)) for row, now in found), nl=bool(found))
+        click.echo("\n\n".join("\n".join(_lines(row, now, attempts)) for row, now in found), nl=bool(found))
     if not found:
-        click.echo(f"lmtpd: nothing is known of {escaped(query)}", err=True)
+        click.echo(f"lmtpd: nothing is known of {escaped(query or '')}", err=True)
     return os.EX_OK if found else EX_NOTHING_FOUND
 
 
-def _find(history: History, alternatives: list[Query], limit: int) -> list[HistoryRow]:
-    """Ask one question after the other until one finds something."""
+def _follow(history: History, alternatives: list[Query], *, layout: Layout, limit: int, as_json: bool) -> int:
+    """Print what there is, then what comes, until Ctrl-C."""
+    seen = history.newest_id()
+    rows = find_message(history, alternatives, limit) if limit else []
     try:
-        for alternative in alternatives:
-            if rows := history.find(**alternative, limit=limit):
-                return rows
-    except HistoryError as exc:
-        raise Failure(f"the history cannot be read: {exc}", os.EX_NOINPUT) from exc
-    return []
+        while True:
+            for row in sorted(rows, key=lambda row: row.id):
+                now = whereabouts(row, layout)
+                text = (
+                    json.dumps(_object(row, now, {})) if as_json else "\n".join([*_lines(row, now, {}), ""])
+                )
+                click.echo(text)
+            time.sleep(POLL_S)
+            # Known before it is asked: what comes in between is asked for the next time.
+            newest = history.newest_id()
+            rows = [row for row in find_behind(history, alternatives, seen) if row.id <= newest]
+            seen = max(newest, 0)
+    except KeyboardInterrupt:
+        return os.EX_OK
 
 
-def _lines(row: HistoryRow, now: str) -> Iterator[str]:
+def _object(row: HistoryRow, now: str, attempts: Mapping[int, tuple[int, int]]) -> dict[str, object]:
+    attempt, of = attempts.get(row.id, (1, 1))
+    return {**asdict(row), "now": now, "attempt": attempt, "attempts": of}
+
+
+def _lines(row: HistoryRow, now: str, attempts: Mapping[int, tuple[int, int]]) -> Iterator[str]:
+    attempt, of = attempts.get(row.id, (1, 1))
     yield f"{timestamp(row.at)} {row.outcome} <{escaped(row.sender)}> -> <{escaped(row.recipient)}>"
     phases = ", ".join(f"{name} {duration_ms:g} ms" for name, duration_ms in row.phases.items())
     for label, value in (
+        ("attempt", f"{attempt} of {of}" if of > 1 else ""),
         ("queue id", row.queue_id),
         ("message id", row.message_id),
         ("original to", row.original_recipient),

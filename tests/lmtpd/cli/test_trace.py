@@ -2,12 +2,20 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
 import time
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lmtpd.__main__ import main
 from storage.history import History, HistoryRow
+from tests.support.polling import wait_for
+from tests.support.requirements import ROOT
 
 FILE = "1764000000.M1P2Q3Rabc.mx,S=10,W=12"
 
@@ -119,3 +127,83 @@ def test_wrong_time_is_usage(tmp_path, capsys):
     assert main(["trace", "2026-13-40", "--state", str(tmp_path)]) == os.EX_USAGE
 
     assert "is no time" in capsys.readouterr().err
+
+
+@pytest.fixture
+def retried(tmp_path):
+    """A message that was given up once, deferred once, and delivered to one of two recipients at last."""
+    now = time.time()
+    common: dict[str, Any] = {"queue_id": "4Q", "sender": "s@x"}
+    history = History(tmp_path / "history.db")
+    history.add(
+        [
+            HistoryRow(at=now - 30, outcome="dropped", recipient="a@x", cause="client_gone", **common),
+            HistoryRow(at=now - 30, outcome="dropped", recipient="b@x", cause="client_gone", **common),
+            HistoryRow(at=now - 20, outcome="deferred", recipient="a@x", message_id="<m@x>", **common),
+            HistoryRow(at=now - 10, outcome="delivered", recipient="a@x", message_id="<m@x>", **common),
+            HistoryRow(at=now - 5, outcome="delivered", recipient="a@x", queue_id="5Q", sender="s@x"),
+        ]
+    )
+    history.close()
+    return tmp_path
+
+
+def test_attempts_are_numbered_for_each_recipient(retried, capsys):
+    assert main(["trace", "4Q", "--state", str(retried)]) == os.EX_OK
+
+    blocks = capsys.readouterr().out.split("\n\n")
+    found = [
+        (block.split()[1], block.split()[4], "attempt      " in block and block.split("attempt      ")[1][:6])
+        for block in blocks
+    ]
+    assert found == [
+        ("delivered", "<a@x>", "3 of 3"),
+        ("deferred", "<a@x>", "2 of 3"),
+        ("dropped", "<b@x>", False),
+        ("dropped", "<a@x>", "1 of 3"),
+    ]
+
+
+def test_attempts_that_never_knew_the_message_id_are_found_by_it(retried, capsys):
+    assert main(["trace", "<m@x>", "--json", "--state", str(retried)]) == os.EX_OK
+
+    found = json.loads(capsys.readouterr().out)
+    assert [(row["outcome"], row["recipient"], row["attempt"], row["attempts"]) for row in found] == [
+        ("delivered", "a@x", 3, 3),
+        ("deferred", "a@x", 2, 3),
+        ("dropped", "a@x", 1, 3),
+    ]
+
+
+def test_query_may_be_missing_only_when_following(tmp_path, capsys):
+    assert main(["trace", "--state", str(tmp_path)]) == os.EX_USAGE
+
+    assert "Missing argument 'QUERY'" in capsys.readouterr().err
+
+
+def _sleeps(pid):
+    """Tell whether it waits for the clock, as it does nowhere else."""
+    return "nanosleep" in Path(f"/proc/{pid}/wchan").read_text()
+
+
+@pytest.mark.parametrize("query, expected", [(["a@x"], ["old", "t1", "t3"]), ([], ["t1", "t2", "t3"])])
+def test_follow_tells_what_comes(tmp_path, query, expected):
+    history = History(tmp_path / "history.db")
+    history.add([HistoryRow(at=1.0, outcome="delivered", recipient="a@x", transaction_id="old")])
+    command = [sys.executable, "-m", "lmtpd", "trace", *query, "--follow", "--json", "--state", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True) as following:
+        assert following.stdout is not None
+        try:
+            told = [json.loads(following.stdout.readline())] if query else []
+            wait_for(partial(_sleeps, following.pid), "the pause behind what there was")
+            for number, recipient in ((1, "a@x"), (2, "b@x"), (3, "A@X")):
+                row = HistoryRow(at=2.0, outcome="refused", recipient=recipient, transaction_id=f"t{number}")
+                history.add([row])
+            told += [json.loads(following.stdout.readline()) for _ in expected[len(told) :]]
+        finally:
+            following.send_signal(signal.SIGINT)
+        code = following.wait(20)
+    history.close()
+
+    assert [row["transaction_id"] for row in told] == expected
+    assert code == 0
