@@ -16,7 +16,7 @@ from lmtpd.config import Need
 from lmtpd.protocol import replies
 from lmtpd.protocol.addresses import Address, AddressError, parse_path
 from lmtpd.protocol.replies import Reply
-from lmtpd.recipients.mailbox import Mailbox, Resolved, Unavailable, Unknown
+from lmtpd.recipients.mailbox import Mailbox, Mailboxes, Resolved, Unavailable, Unknown
 from lmtpd.report.formats import escaped
 
 _LABEL_COLUMN = 24
@@ -45,13 +45,16 @@ def explain(settings: Settings, *, address: str, size: int, as_json: bool) -> in
     directory = with_owners(config, build_directory(config, disk), disk)
     steps = [(step.question, step.answer) for step in directory.explain(recipient)]
     resolved = directory.find(recipient)
-    if isinstance(resolved, Mailbox):
-        steps += [(step.question, step.answer) for step in explain_limits(config, resolved)]
     reply, code = _answer(resolved)
-    facts = _facts(resolved)
-    if isinstance(resolved, Mailbox):
-        quota = quota_facts(config, resolved, octets=size)
-        facts |= quota.facts
+    facts: dict[str, str] = {}
+    if isinstance(resolved, Unknown | Unavailable):
+        facts["reason"] = resolved.reason
+    several = resolved.mailboxes if isinstance(resolved, Mailboxes) else ()
+    for number, mailbox in enumerate(several or _only(resolved), 1):
+        steps += [(step.question, step.answer) for step in explain_limits(config, mailbox)]
+        quota = quota_facts(config, mailbox, octets=size)
+        behind = f" {number}" if several else ""
+        facts |= {name + behind: value for name, value in {**_facts(mailbox), **quota.facts}.items()}
         if quota.refusal is not None:
             reply = quota.refusal
             code = os.EX_TEMPFAIL if reply.temporary else os.EX_UNAVAILABLE
@@ -80,7 +83,7 @@ def parse_address(text: str) -> Address:
 
 def _answer(resolved: Resolved) -> tuple[Reply, int]:
     match resolved:
-        case Mailbox():
+        case Mailbox() | Mailboxes():
             return replies.RECIPIENT_OK, os.EX_OK
         case Unknown():
             return replies.MAILBOX_UNKNOWN, os.EX_NOUSER
@@ -88,9 +91,11 @@ def _answer(resolved: Resolved) -> tuple[Reply, int]:
             return replies.LOOKUP_FAILED, os.EX_TEMPFAIL
 
 
-def _facts(resolved: Resolved) -> dict[str, str]:
-    if not isinstance(resolved, Mailbox):
-        return {"reason": resolved.reason}
+def _only(resolved: Resolved) -> tuple[Mailbox, ...]:
+    return (resolved,) if isinstance(resolved, Mailbox) else ()
+
+
+def _facts(resolved: Mailbox) -> dict[str, str]:
     folder = resolved.folder or "the inbox"
     if resolved.folder and resolved.create_folder:
         folder += ", made if missing"

@@ -15,7 +15,8 @@ class Copy:
     """The state of one accepted recipient. Confined to the thread of its connection."""
 
     __slots__ = ("address", "at_work", "file", "folder", "key", "mailbox", "maildir", "occurrence",
-                 "original", "outcome", "path", "recorded", "reservation", "staged", "twin")  # fmt: skip
+                 "original", "outcome", "path", "recorded", "reservation", "siblings", "staged",
+                 "twin")  # fmt: skip
 
     def __init__(
         self, mailbox: Mailbox, *, path: bytes, occurrence: int, original: str, twin: "Copy | None"
@@ -24,8 +25,9 @@ class Copy:
         self.address = mailbox.address
         self.path = path  # the forward-path as issued, without angle brackets
         self.occurrence = occurrence  # the k-th time this path was issued in the transaction
-        self.original = original  # the address before aliases, from ORCPT
+        self.original = original or mailbox.alias  # the address before aliases, from ORCPT or ours
         self.twin = twin  # the same recipient named before: one copy, a reply each
+        self.siblings: tuple[Copy, ...] = ()  # all copies of an alias, this one too; the first has the reply
         self.folder = mailbox.folder
         self.maildir: Maildir | None = None  # where the copy goes; None until it was opened
         self.staged: Staged | None = None
@@ -39,12 +41,19 @@ class Copy:
     def make_key(self, sender_path: bytes, digest: bytes) -> bytes:
         """What recognises a retry: sender, recipient as issued, its occurrence, the body as received.
 
-        NUL separates: no path contains it, the digest's length is fixed.
+        With several mailboxes behind the recipient, also which of them. NUL separates: no path contains it,
+        the digest's length is fixed.
         """
-        self.key = hashlib.sha256(
-            b"%b\0%b\0%d\0%b" % (sender_path, self.path, self.occurrence, digest)
-        ).digest()
+        text = b"%b\0%b\0%d\0%b" % (sender_path, self.path, self.occurrence, digest)
+        if self.siblings:
+            text += b"\0%b" % self.address.encode()
+        self.key = hashlib.sha256(text).digest()
         return self.key
+
+    @property
+    def has_reply(self) -> bool:
+        """Whether it is this copy that the recipient's reply stands for."""
+        return not self.siblings or self.siblings[0] is self
 
     def record(self) -> Record:
         """The intent to publish this copy; call when it is staged."""

@@ -10,7 +10,7 @@ from lmtpd.delivery.quota import Quotas
 from lmtpd.protocol import replies
 from lmtpd.protocol.addresses import Address
 from lmtpd.protocol.replies import Reply
-from lmtpd.recipients.mailbox import Mailbox, Unavailable, Unknown
+from lmtpd.recipients.mailbox import Mailbox, Mailboxes, Unavailable, Unknown
 from lmtpd.recipients.owners import Recipients
 from storage.errors import StorageError
 
@@ -24,6 +24,7 @@ class Answer:
     cause: str = ""
     detail: str = ""
     error: StorageError | None = field(default=None, compare=False)  # of the disk, if the look-up's
+    others: tuple[Mailbox, ...] = ()  # an alias's mailboxes behind the first
 
 
 def answer_rcpt(directory: Recipients, quotas: Quotas | None, address: Address, *, octets: int) -> Answer:
@@ -34,10 +35,20 @@ def answer_rcpt(directory: Recipients, quotas: Quotas | None, address: Address, 
             if refusal is None:
                 return Answer(mailbox, replies.RECIPIENT_OK)
             return _refused(refusal)
+        case Mailboxes(_, mailboxes):
+            return _of_alias(mailboxes, quotas, octets=octets)
         case Unknown(reason):
             return Answer(None, replies.MAILBOX_UNKNOWN, "unknown", reason)
         case Unavailable(reason, error):
             return Answer(None, replies.LOOKUP_FAILED, "lookup", reason, error)
+
+
+def _of_alias(mailboxes: tuple[Mailbox, ...], quotas: Quotas | None, *, octets: int) -> Answer:
+    """One answer for all: what stands against one of the mailboxes stands against the alias."""
+    for mailbox in mailboxes:
+        if quotas is not None and (refusal := quotas.refusal(mailbox, octets)) is not None:
+            return _refused(refusal)
+    return Answer(mailboxes[0], replies.RECIPIENT_OK, others=mailboxes[1:])
 
 
 def _refused(refusal: Deferred | Refused) -> Answer:

@@ -8,23 +8,23 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from lmtpd.delivery import alias
 from lmtpd.delivery.barrier import Client, barrier
 from lmtpd.delivery.copy import Copy
-from lmtpd.delivery.headers import Trace, original_recipient, protocol_name, source_clause
+from lmtpd.delivery.headers import Trace, protocol_name, source_clause
 from lmtpd.delivery.message import Incoming
 from lmtpd.delivery.outcomes import Cause, Deferred, Delivered, deferred_by, refused_by, reply_for
 from lmtpd.delivery.peer import Peer
 from lmtpd.delivery.publish import publish
 from lmtpd.delivery.reception import Answer, answer_rcpt
+from lmtpd.delivery.roll import Roll
 from lmtpd.delivery.service import Commit, Service
 from lmtpd.delivery.stage import Stager
 from lmtpd.delivery.summary import Summary, Timing
 from lmtpd.protocol import replies
 from lmtpd.protocol.events import Envelope, RecipientOffered
 from lmtpd.protocol.replies import Reply
-from lmtpd.recipients.mailbox import Mailbox
 from storage.errors import StorageError
-from storage.maildir import MaildirPath
 
 
 class Transaction:
@@ -36,8 +36,8 @@ class Transaction:
         self.peer = peer
         self._service = service
         self._copies: list[Copy] = []
-        self._known: dict[tuple[str, MaildirPath], Copy] = {}  # whose copy a repeated recipient shares
-        self._issued: dict[bytes, int] = {}  # how often each path was named
+        self._roll = Roll()
+        self._copies = self._roll.copies
         self._stager = Stager(service, envelope, trace_of=self._trace)
         self._spool = self._stager.spool(())
         self._incoming = Incoming(binary=False, spool=self._spool)
@@ -59,7 +59,9 @@ class Transaction:
         if answer.mailbox is None:
             return self._turn_away(event, answer, resolve_s=time.monotonic() - asked)
         self._timing.resolve_s += time.monotonic() - asked
-        self._accept(answer.mailbox, event)
+        for copy in self._roll.accept((answer.mailbox, *answer.others), event):
+            if service.admission is not None:
+                copy.at_work = service.admission.at_work_in(copy.mailbox)
         return answer.reply
 
     def open_body(self) -> Reply:
@@ -69,6 +71,7 @@ class Transaction:
             copy.outcome = None
             if copy.twin is None:
                 self._guard(copy, self._stager.open)
+        self._share_fate()
         if all(copy.outcome is not None for copy in self._copies if copy.twin is None):
             # One reply for all, and the transaction stays open (RFC 5321 4.1.1.4).
             first, *_ = [self._settle_and_report(copy) for copy in self._copies]
@@ -96,9 +99,10 @@ class Transaction:
             self._commit(client)  # 3 intend, 4 barrier, 5 publish
             for copy in self._copies:
                 reply = self._settle(copy)
-                self._timing.settled()
-                yield reply  # 6 reply
-                self._timing.replied()
+                if copy.has_reply:
+                    self._timing.settled()
+                    yield reply  # 6 reply
+                    self._timing.replied()
                 self._report(copy)
             # 7 confirm: the connection knows when
         finally:
@@ -139,24 +143,15 @@ class Transaction:
 
         All but those of copies that were answered 4xx and may be in the mailbox all the same.
         """
-        delivered = []
-        for copy in self._copies:
-            if copy.recorded and isinstance(copy.outcome, Delivered):
-                copy.recorded = False
-                delivered.append(copy.key)
-        if delivered:
+        if delivered := self._roll.take_records_of_delivered():
             self._service.ledger.confirm(delivered)
         self.release()
 
     def release(self) -> None:
         """The attempt has ended without that proof: its records stay, to recognise the retry."""
-        recorded = []
-        for copy in self._copies:
-            if copy.recorded:
-                copy.recorded = False
-                recorded.append(copy.key)
-        if recorded:
+        if recorded := self._roll.take_records():
             self._service.ledger.release(recorded)
+        self._roll.close()
 
     # -- steps 1 and 2: decide, stage
 
@@ -178,6 +173,7 @@ class Transaction:
         for copy in self._copies:
             if copy.staged is not None and copy.outcome is None:
                 self._guard(copy, Copy.sync)
+        self._share_fate()
         self._timing.synced()
 
     # -- steps 3, 4 and 5: intend, barrier, publish
@@ -187,6 +183,7 @@ class Transaction:
         staged = [copy for copy in self._copies if copy.staged is not None and copy.outcome is None]
         if self._service.intents is not None and staged:
             self._service.intents.record(staged)
+        self._share_fate()
         self._timing.recorded()
         staged = [copy for copy in staged if copy.outcome is None]
         if (abort := self._abort(client)) is not None:
@@ -201,23 +198,39 @@ class Transaction:
         return barrier(client, since_end_s=self._timing.since_end_s, deadline_s=self._service.deadline_s)
 
     def _abandon(self, copies: list[Copy], abort: Deferred) -> None:
-        keys = [copy.key for copy in copies if copy.recorded]
         for copy in copies:
             copy.outcome = abort
+        self._withdraw(copies)
+
+    def _withdraw(self, copies: list[Copy]) -> None:
+        """Nothing of these was published, and nothing will be."""
+        keys = [copy.key for copy in copies if copy.recorded]
+        for copy in copies:
             copy.recorded = False
             copy.discard()
         if keys:
             self._service.ledger.withdraw(keys)
 
+    def _share_fate(self) -> None:
+        if self._roll.has_aliases:
+            self._withdraw(alias.share_fate(self._copies))
+
     # -- step 6: reply
 
     def _settle(self, copy: Copy) -> Reply:
         """Make copy's outcome final: durable if it was published. The sync of one new/ serves all in it."""
-        if copy.outcome is None and copy.twin is not None:
-            copy.outcome, copy.folder = copy.twin.outcome, copy.twin.folder
-        elif copy.outcome is None:
-            self._guard(copy, Copy.sync_directory)
+        for each in copy.siblings or (copy,):
+            if each.outcome is None:
+                self._finish(each)
+        if copy.siblings:
+            alias.conclude(copy)
         return self._reply(copy)
+
+    def _finish(self, copy: Copy) -> None:
+        if copy.twin is not None:
+            copy.outcome, copy.folder = copy.twin.outcome, copy.twin.folder
+        else:
+            self._guard(copy, Copy.sync_directory)
 
     def _reply(self, copy: Copy) -> Reply:
         if self._refusal is not None:
@@ -235,21 +248,10 @@ class Transaction:
         for copy in self._copies:
             if copy not in self._held:
                 self._settle_and_report(copy)
-            yield self._reply(copy)
+            if copy.has_reply:
+                yield self._reply(copy)
 
     # -- around the steps
-
-    def _accept(self, mailbox: Mailbox, event: RecipientOffered) -> None:
-        identity = (mailbox.address, mailbox.maildir)
-        twin = self._known.get(identity)
-        occurrence = self._issued.get(event.path, 0)
-        self._issued[event.path] = occurrence + 1
-        original = original_recipient(event.parameters.get("ORCPT", b""))
-        copy = Copy(mailbox, path=event.path, occurrence=occurrence, original=original, twin=twin)
-        if self._service.admission is not None:
-            copy.at_work = self._service.admission.at_work_in(mailbox)
-        self._copies.append(copy)
-        self._known.setdefault(identity, copy)
 
     def _turn_away(self, event: RecipientOffered, answer: Answer, *, resolve_s: float) -> Reply:
         report = self._summary.of_refusal(

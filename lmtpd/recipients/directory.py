@@ -1,13 +1,26 @@
 """All recipient sources behind one question: whose mailbox is this address?"""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from lmtpd.protocol.addresses import Address
-from lmtpd.recipients.mailbox import Aliases, Found, Resolved, Step, Unavailable, Unknown
+from lmtpd.recipients.mailbox import (
+    Aliases,
+    Found,
+    Mailbox,
+    Mailboxes,
+    Resolved,
+    Step,
+    Unavailable,
+    Unknown,
+)
+from storage.maildir import MaildirPath
 
 # How often an alias may lead to another one. Postfix allows 1000 (virtual_alias_recursion_limit).
 ALIAS_DEPTH = 10
+# To how many addresses one recipient may lead: each is asked for and written to in one thread.
+ALIAS_TARGETS = 100
 
 
 class Source(Protocol):
@@ -41,7 +54,9 @@ class Directory:
 
     def find(self, address: Address) -> Resolved:
         """Resolve address. `<Postmaster>` without a domain (RFC 5321 4.5.1) has a mailbox by setting."""
-        return self._resolve(self._meant(address), ())
+        meant = self._meant(address)
+        found = self._ask(meant, ())
+        return self._expand(meant, found) if isinstance(found, Aliases) else found
 
     def explain(self, address: Address) -> Iterator[Step]:
         """Tell every look-up that `find` makes for address, in order."""
@@ -57,21 +72,33 @@ class Directory:
             if (close := getattr(source, "close", None)) is not None:
                 close()
 
-    def _resolve(self, address: Address, above: tuple[Address, ...]) -> Resolved:
-        """above: the aliases that led here, the outermost first."""
-        found = self._ask(address, above)
-        if not isinstance(found, Aliases):
-            return found
-        if len(above) >= ALIAS_DEPTH:
-            return Unavailable(f"more than {ALIAS_DEPTH} aliases lead to {address}")
-        if len(found.targets) > 1:
-            return Unavailable(f"{address} stands for {len(found.targets)} addresses")
-        (target,) = found.targets
-        resolved = self._resolve(self._meant(target), (*above, address))
-        if isinstance(resolved, Unknown):
-            # The alias exists, so somebody made a mistake here, which nobody's mail should bounce for.
-            return Unavailable(f"{address} stands for {target}: {resolved.reason}")
-        return resolved
+    def _expand(self, address: Address, aliases: Aliases) -> Mailbox | Mailboxes | Unavailable:
+        """Follow aliases to all mailboxes they stand for. Anything else on the way is somebody's mistake,
+        which no mail should bounce for: the alias exists.
+        """
+        found: dict[tuple[str, MaildirPath], Mailbox] = {}
+        # With the aliases that led there, the outermost first.
+        waiting: list[tuple[Aliases, tuple[Address, ...]]] = [(aliases, (address,))]
+        asked = 0
+        while waiting:
+            aliases, path = waiting.pop(0)
+            asked += len(aliases.targets)
+            if len(path) > ALIAS_DEPTH or asked > ALIAS_TARGETS:
+                return Unavailable(
+                    f"{address} leads over more than {ALIAS_DEPTH} aliases or to more than"
+                    f" {ALIAS_TARGETS} addresses"
+                )
+            for target in map(self._meant, aliases.targets):
+                match self._ask(target, path):
+                    case Mailbox() as mailbox:
+                        found[mailbox.address, mailbox.maildir] = replace(mailbox, alias=str(address))
+                    case Aliases() as more:
+                        waiting.append((more, (*path, target)))
+                    case Unknown(reason) | Unavailable(reason):
+                        return Unavailable(f"{path[-1]} stands for {target}: {reason}")
+        if len(found) == 1:
+            return next(iter(found.values()))
+        return Mailboxes(str(address), tuple(found.values()))
 
     def _ask(self, address: Address, above: tuple[Address, ...]) -> Found:
         unknown = Unknown("no recipient source is configured")

@@ -42,6 +42,7 @@ class Mailbox:
     home: str | None = None  # absolute
     names: FolderNames = FolderNames.UTF7
     subscribe: bool = False  # a folder that a delivery makes is entered in the list of folders to show
+    alias: str = ""  # the address that stood for this one, where the client named an alias
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,16 @@ class Aliases:
     own: "Mailbox | Unavailable | None" = None  # what it is itself, where it is one of its targets
 
 
+@dataclass(frozen=True, slots=True)
+class Mailboxes:
+    """The address stands for several mailboxes: each gets a copy, and all together one answer."""
+
+    address: str
+    mailboxes: tuple[Mailbox, ...]  # two or more, all different
+
+
 Found = Mailbox | Aliases | Unknown | Unavailable  # of one source
-Resolved = Mailbox | Unknown | Unavailable  # of all sources, aliases followed
+Resolved = Mailbox | Mailboxes | Unknown | Unavailable  # of all sources, aliases followed
 
 
 @dataclass(frozen=True, slots=True)

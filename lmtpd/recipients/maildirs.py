@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from lmtpd.protocol.addresses import Address
 from lmtpd.recipients.locations import Template
-from lmtpd.recipients.mailbox import Mailbox, Resolved, Step, Unavailable, Unknown
+from lmtpd.recipients.mailbox import Mailbox, Step, Unavailable, Unknown
 from lmtpd.recipients.naming import user_and_detail
 from lmtpd.recipients.presence import folder_for, folder_name, is_directory, missing, owners_eyes
 from lmtpd.recipients.rules import Detail, MaildirRules
@@ -38,7 +38,7 @@ class MaildirSource:
         # What an address names never changes; only whether it is there is asked of the disk each time.
         self._named = lru_cache(ADDRESSES_KEPT)(self._name)
 
-    def find(self, address: Address) -> Resolved:
+    def find(self, address: Address) -> Mailbox | Unknown | Unavailable:
         """Resolve address with at most a few lstat(2) calls; never raises for what the disk does."""
         named = self._named(address)
         if named is None:

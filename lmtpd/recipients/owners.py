@@ -11,7 +11,7 @@ from typing import Protocol
 
 from lmtpd.protocol.addresses import Address
 from lmtpd.recipients.directory import Directory
-from lmtpd.recipients.mailbox import Mailbox, MailboxOwner, Resolved, Step, Unavailable
+from lmtpd.recipients.mailbox import Mailbox, Mailboxes, MailboxOwner, Resolved, Step, Unavailable, Unknown
 from storage.disk import Disk
 from storage.errors import MailboxMissing, StorageError, from_oserror
 from storage.owned_disk import NOBODY
@@ -50,8 +50,21 @@ class OwnedRecipients:
     def find(self, address: Address) -> Resolved:
         """Resolve address; a mailbox that nobody's mail may be delivered to is Unavailable."""
         resolved = self._directory.find(address)
-        if not isinstance(resolved, Mailbox):
-            return resolved
+        match resolved:
+            case Mailbox():
+                return self._with_rights(resolved)
+            case Mailboxes(alias, mailboxes):
+                owned = []
+                for mailbox in mailboxes:
+                    found = self._with_rights(mailbox)
+                    if isinstance(found, Unavailable):
+                        return found
+                    owned.append(found)
+                return Mailboxes(alias, tuple(owned))
+            case Unknown() | Unavailable():
+                return resolved
+
+    def _with_rights(self, resolved: Mailbox) -> Mailbox | Unavailable:
         owner = resolved.owner or self._owner_on_disk(resolved)
         if isinstance(owner, Unavailable):
             return owner
@@ -64,15 +77,17 @@ class OwnedRecipients:
         """Tell every look-up, and whose the mailbox is."""
         yield from self._directory.explain(address)
         resolved = self._directory.find(address)
-        if isinstance(resolved, Mailbox):
-            source = "named by the source" if resolved.owner is not None else "owner of the Maildir"
-            yield Step("rights", self._explain(self.find(address), source))
+        several = resolved.mailboxes if isinstance(resolved, Mailboxes) else (resolved,)
+        for mailbox in several:
+            if isinstance(mailbox, Mailbox):
+                source = "named by the source" if mailbox.owner is not None else "owner of the Maildir"
+                yield Step("rights", self._explain(self._with_rights(mailbox), source))
 
     def close(self) -> None:
         """Let go of the sources' connections."""
         self._directory.close()
 
-    def _explain(self, found: Resolved, source: str) -> str:
+    def _explain(self, found: Mailbox | Unavailable, source: str) -> str:
         if not isinstance(found, Mailbox):
             return f"none: {found.reason}"
         return ", ".join(

@@ -2,7 +2,7 @@
 
 from stat import S_ISDIR
 
-from lmtpd.recipients.mailbox import Mailbox, Resolved, Unavailable, Unknown
+from lmtpd.recipients.mailbox import Mailbox, Unavailable, Unknown
 from lmtpd.recipients.rules import Detail, MaildirRules
 from storage.disk import Disk
 from storage.errors import MailboxMissing, StorageError, from_oserror
@@ -42,7 +42,7 @@ def owners_eyes(disk: Disk, mailbox: Mailbox) -> Disk:
         raise from_oserror(exc) from exc
 
 
-def missing(disk: Disk, maildir: MaildirPath) -> Resolved:
+def missing(disk: Disk, maildir: MaildirPath) -> Unknown | Unavailable:
     """Say Unknown only if the tree that the Maildir is missing from is really there."""
     try:
         handle = disk.open_directory(maildir.root, follow=True)

@@ -13,7 +13,7 @@ from lmtpd.cli.failures import Failure as ServerFailure
 from lmtpd.cli.options import Settings, takes_settings
 from lmtpd.config import Config, Need
 from lmtpd.recipients.everyone import everyone
-from lmtpd.recipients.mailbox import Mailbox, Unavailable, Unknown
+from lmtpd.recipients.mailbox import Mailbox, Mailboxes, Unavailable, Unknown
 from scripts.shell.failures import Failure, named
 from storage.disk import Disk
 from storage.folders import Layout
@@ -146,6 +146,9 @@ def _of_user(config: Config, user: str) -> Target:
     match build_directory(config, Disk()).find(address):
         case Mailbox() as mailbox:
             return Target(mailbox.maildir, mailbox.layout, user, may_be_missing=mailbox.create)
+        case Mailboxes(mailboxes=several):
+            named = ", ".join(each.address for each in several)
+            raise Failure(f"{user} stands for several mailboxes: {named}", os.EX_USAGE)
         case Unknown() as unknown:
             raise Failure(f"{user}: {unknown.reason}", os.EX_NOUSER)
         case Unavailable() as unavailable:

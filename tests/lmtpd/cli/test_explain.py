@@ -172,3 +172,41 @@ def test_what_is_no_address_is_65(mail, capsys, address):
     assert output.out == ""
     assert output.err.startswith("lmtpd: ")
     assert "Traceback" not in output.err
+
+
+def test_an_alias_shows_every_step_and_every_mailbox(mail, capsys):
+    (mail / "example.org" / "ann").mkdir()
+    aliases = 'aliases={ "all@example.org" = ["bob@example.org", "ann@example.org"] }'
+
+    assert explain(mail, "all@example.org", "--set", aliases) == os.EX_OK
+
+    output = capsys.readouterr().out
+    assert "alias                    all@example.org -> ann@example.org\n" in output
+    assert f"mailbox 1                {mail}/example.org/bob\n" in output
+    assert f"mailbox 2                {mail}/example.org/ann\n" in output
+    assert output.endswith("reply                    250 2.1.5 Recipient OK\n")
+
+
+def test_an_alias_to_nobody_is_75(mail, capsys):
+    aliases = 'aliases={ "info@example.org" = "eve@example.org" }'
+
+    assert explain(mail, "info@example.org", "--set", aliases) == os.EX_TEMPFAIL
+
+    reason = f"info@example.org stands for eve@example.org: no Maildir at {mail}/example.org/eve"
+    assert f"reason                   {reason}\n" in capsys.readouterr().out
+
+
+def test_what_a_source_says_is_shown(mail, capsys):
+    home = mail / "home"
+    home.mkdir()
+    (mail / "users").write_text(f'[eve]\nhome = "{home}"\nuid = 8\ngid = 8\nquota = "1G"\n')
+    os.utime(mail / "users", (1, 1))
+    sources = f'recipients=[{{ source = "file", format = "toml", file = "{mail}/users" }}]'
+
+    assert explain(mail, "eve@example.org", "--set", sources) == os.EX_OK
+
+    output = capsys.readouterr().out
+    assert f"answer: home             {home}\n" in output
+    assert "answer: owner            uid 8, gid 8\n" in output
+    assert f"mailbox                  {home}/Maildir\n" in output
+    assert "(the user's own)" in output

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lmtpd.protocol.addresses import Address
-from lmtpd.recipients.directory import ALIAS_DEPTH, Directory, Source
-from lmtpd.recipients.mailbox import Aliases, Found, Mailbox, Step, Unavailable, Unknown
+from lmtpd.recipients.directory import ALIAS_DEPTH, ALIAS_TARGETS, Directory, Source
+from lmtpd.recipients.mailbox import Aliases, Found, Mailbox, Mailboxes, Step, Unavailable, Unknown
 from lmtpd.recipients.table import AliasTable
 from tests.support.recipients import rules, source
 
@@ -67,6 +67,41 @@ def test_aliases_lead_so_far_and_no_further(root: Path):
     assert isinstance(chain(ALIAS_DEPTH + 1).find(at("a0")), Unavailable)
 
 
+def test_an_alias_may_stand_for_several_mailboxes(root: Path):
+    (root / "example.org/bob").mkdir()
+    several = directory(
+        table(all=(at("team"), at("ALICE"), at("bob+x")), team=(ALICE, at("bob"))), source(root)
+    )
+
+    found = several.find(at("All"))
+
+    assert isinstance(found, Mailboxes)
+    assert found.address == "All@example.org"
+    assert {each.address for each in found.mailboxes} == {
+        "alice@example.org", "bob@example.org", "bob+x@example.org",
+    }  # fmt: skip
+    assert {each.alias for each in found.mailboxes} == {"All@example.org"}
+
+
+def test_one_that_is_nobody_or_uncertain_defers_the_whole_alias(root: Path):
+    found = directory(table(all=(ALICE, at("nobody"))), source(root)).find(at("all"))
+
+    assert found == Unavailable(
+        f"all@example.org stands for nobody@example.org: no Maildir at {root}/example.org/nobody"
+    )
+
+
+def test_the_targets_of_an_alias_are_limited_in_all(root: Path):
+    def several(count: int) -> Directory:
+        more = tuple(at(f"u{n}") for n in range(count - 1))
+        return directory(table(all=(at("more"),), more=more), source(root, create=True))
+
+    found = several(ALIAS_TARGETS).find(at("all"))
+    assert isinstance(found, Mailboxes)
+    assert len(found.mailboxes) == ALIAS_TARGETS - 1
+    assert isinstance(several(ALIAS_TARGETS + 1).find(at("all")), Unavailable)
+
+
 def test_an_alias_that_names_itself_means_its_own_mailbox(root: Path):
     assert user(directory(table(alice=(ALICE,)), source(root)).find(ALICE)) == "alice@example.org"
 
@@ -85,8 +120,8 @@ def test_a_source_may_know_alias_and_mailbox_at_once(root: Path):
         def explain(self, address: Address) -> Iterator[Step]:
             yield Step("both", "")
 
-    assert directory(Both()).find(ALICE) == own
-    assert directory(Both()).find(at("other")) == own
+    assert user(directory(Both()).find(ALICE)) == "alice@example.org"
+    assert user(directory(Both()).find(at("other"))) == "alice@example.org"
 
 
 def test_catch_all_takes_what_nobody_knows(root: Path):

@@ -1,13 +1,14 @@
 """Whose rights a mailbox is delivered to with."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lmtpd.protocol.addresses import Address
 from lmtpd.recipients.directory import Directory
-from lmtpd.recipients.mailbox import Mailbox, MailboxOwner, Unavailable, Unknown
+from lmtpd.recipients.mailbox import Aliases, Mailbox, Mailboxes, MailboxOwner, Unavailable, Unknown
 from lmtpd.recipients.owners import OwnedRecipients, OwnerRules
 from storage.disk import Disk
 from storage.folders import Layout
@@ -127,3 +128,38 @@ def test_an_explanation_ends_with_the_rights(tmp_path: Path, owner: MailboxOwner
     *_, last = owned(tmp_path, owner).explain(A)
 
     assert (last.question, last.answer) == ("rights", answer.format(tmp_path))
+
+
+class Several(OneUser):
+    """A source with an alias for two users."""
+
+    def find(self, address: Address) -> Mailbox | Aliases | Unknown:  # type: ignore[override]  # also aliases
+        if address.local == "all":
+            return Aliases((A, Address("b", "example.org")))
+        number = {"a": 1001, "b": self.second}.get(address.local, 0)
+        mailbox = replace(self.mailbox, address=str(address), owner=MailboxOwner(number, number))
+        return replace(mailbox, maildir=MaildirPath(mailbox.maildir.root, (address.local,)))
+
+    second = 1002
+
+
+def test_every_mailbox_of_an_alias_has_its_owners_rights(tmp_path: Path):
+    directory = Directory([Several(tmp_path, None)], postmaster=A)
+
+    found = OwnedRecipients(directory, Disk(), OwnerRules(1000)).find(Address("all", "example.org"))
+
+    assert isinstance(found, Mailboxes)
+    assert [each.maildir.rights for each in found.mailboxes] == [Rights(1001, 1001), Rights(1002, 1002)]
+
+
+def test_one_mailbox_that_must_not_be_delivered_to_defers_the_alias(tmp_path: Path):
+    source = Several(tmp_path, None)
+    source.second = 0
+    recipients = OwnedRecipients(Directory([source], postmaster=A), Disk(), OwnerRules(1000))
+
+    found = recipients.find(Address("all", "example.org"))
+    steps = [step.answer for step in recipients.explain(Address("all", "example.org"))]
+
+    assert isinstance(found, Unavailable)
+    assert "root's rights" in found.reason
+    assert "root's rights" in steps[-1]
