@@ -26,6 +26,7 @@ from tests.bench.results import DOVECOT, FLOOR, OURS, SYSTEMS, VIRTUAL, as_json,
 from tests.bench.rows_costs import latencies, memories, processor_time, system_calls
 from tests.bench.rows_growth import large_mailbox, long_history, many_connections, many_users
 from tests.bench.rows_rates import rates
+from tests.bench.rows_scripts import memory_is_flat, names_and_status
 from tests.bench.servers import is_lmtpd_ready
 from tests.bench.table import WIDTH, print_table
 from tests.support.requirements import ROOT, is_there
@@ -37,6 +38,7 @@ ROWS: dict[str, tuple[Callable[[Bench], None], ...]] = {
     "g": (memories,),
     "h": (latencies,),
     "i": (large_mailbox, many_users, long_history, many_connections),
+    "s": (names_and_status, memory_is_flat),
 }
 FREE_OCTETS = {"full": 25 * 2**30, "quick": 5 * 2**30}
 # A machine on which others work measures the others.
