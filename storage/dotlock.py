@@ -45,14 +45,13 @@ def dotlock(
         pause(_POLL_S)
     try:
         os.write(fd, f"{os.getpid()}:{socket.gethostname()}".encode())
-        identity = _identity(os.fstat(fd))
         yield
     finally:
-        os.close(fd)
         # Unless we were taken for dead, and it is somebody else's by now.
         with suppress(OSError):
-            if _identity(folder.disk.status(lock, dir_fd=folder.fd)) == identity:
+            if os.path.samestat(folder.disk.status(lock, dir_fd=folder.fd), os.fstat(fd)):
                 folder.disk.unlink(lock, dir_fd=folder.fd)
+        os.close(fd)
 
 
 def _take(folder: Directory, lock: str) -> int | None:

@@ -17,7 +17,7 @@ from tests.support.requirements import ROOT
 
 MAILDIRS, MESSAGES = 1_000, 1_000
 OCTETS = 3_000
-SCRIPTS = ("check", "stats")
+SCRIPTS: dict[str, list[str]] = {"check": [], "stats": [], "quota": ["--count"]}
 # find(1) looks at every file's status, as a check must.
 WITHIN = Target(at_most=2, of=FLOOR)
 # Of 1,000 Maildirs no more is remembered than of 10.
@@ -55,7 +55,7 @@ def memory_is_flat(bench: Bench) -> None:
 
 def _script(name: str, template: str) -> list[str]:
     code = f"import sys; from scripts.{name} import main; sys.exit(main())"
-    return [sys.executable, "-c", code, "--all", "--mailboxes", template]
+    return [sys.executable, "-c", code, "--all", "--mailboxes", template, *SCRIPTS[name]]
 
 
 def _seconds(command: Sequence[str]) -> float:
@@ -67,7 +67,8 @@ def _seconds(command: Sequence[str]) -> float:
 def _largest_mb(command: Sequence[str]) -> float:
     """Run a command in a process whose only child it is; return the peak of it and of its workers."""
     code = (
-        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True);"
+        "import resource, subprocess, sys;"
+        "subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True);"
         "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
     )
     done = subprocess.run(
