@@ -23,6 +23,6 @@ def test_half_of_the_rate_is_not_lost_beside_idle_connections():
     idle = enough_descriptors(1000)
     folder = tempfile.TemporaryDirectory(prefix="lmtpd-idle-", dir="/var/tmp")
     with folder as name, servers(Path(name), idle) as both:
-        pairs = list(measure(both, pairs=5, messages=100))
+        pairs = list(measure(both, pairs=7, messages=100))
 
     assert lost(pairs) < 0.5
