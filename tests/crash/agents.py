@@ -18,9 +18,10 @@ from tests.crash.oracle import LedgerCheck, Mailboxes
 from tests.crash.scenes import make_durable
 from tests.crash.shim import Shim
 from tests.support import dovecot
+from tests.support.polling import PATIENCE
 from tests.support.requirements import program
 
-START_S = 20.0
+START_S = 20.0 * PATIENCE
 OWNER = dovecot.OWNER
 """The user that the mailboxes of Dovecot and Postfix belong to."""
 

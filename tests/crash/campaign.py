@@ -89,7 +89,9 @@ def programs(*commands: Sequence[str]) -> Part:
                 began = time.monotonic()
                 said = book.with_suffix(".said")
                 with said.open("w", encoding="utf-8") as file:
-                    code = _run([sys.executable, "-m", *command], dict(os.environ), output=file.fileno())
+                    code = _run(
+                        [sys.executable, "-m", *command], {**os.environ, "SOAK": "1"}, output=file.fileno()
+                    )
                 seconds = time.monotonic() - began
                 words = said.read_text(encoding="utf-8").strip()
                 if code:

@@ -24,11 +24,12 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
+from tests.support.polling import PATIENCE
 from tests.support.requirements import ROOT
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
-WAIT_S = 20.0
+WAIT_S = 20.0 * PATIENCE
 
 
 class Nursery:

@@ -19,6 +19,7 @@ from tests.crash.mounts import Mounted
 from tests.crash.oracle import Violation, check
 from tests.crash.scenes import Scene, Stage, make_durable
 from tests.crash.shim import EVERYTHING, Action, Call, Flush, Kind, Shim
+from tests.support.polling import PATIENCE
 
 # Written behind the replies by a thread of its own: when, is not the same in every run.
 IGNORED = ("history.db", "/index/", "dovecot", "/pid/")
@@ -77,7 +78,7 @@ class Bench:
         mail: Path,
         state: Path,
         mounts: Sequence[tuple[Mounted, Flush]] = (),
-        patience_s: float = 15.0,
+        patience_s: float = 15.0 * PATIENCE,
     ) -> None:
         self._shim = shim
         self._patience_s = patience_s  # of the client with a reply

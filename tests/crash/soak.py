@@ -20,11 +20,13 @@ from tests.crash.account import Account, Sent
 from tests.crash.books import check_ledger
 from tests.crash.client import Behind, Client, settle
 from tests.crash.oracle import Kind, Mailboxes, Violation, check
+from tests.support.polling import PATIENCE
 from tests.support.server import Server
 
 MAILBOXES = 20
 CLIENTS = 8
-DEADLINE_S = 120.0  # for one message to be answered for good, restarts of the server included
+DEADLINE_S = 120.0 * PATIENCE  # for one message to be answered for good, restarts of the server included
+PATIENCE_S = 15.0 * PATIENCE  # with one reply
 BEHAVIOURS = [*Behind, Behind.QUIT, Behind.NOTHING]  # orderly ones twice
 
 
@@ -58,7 +60,7 @@ class Soak:
             if self._errors:
                 raise self._errors[0]
             server.restart()
-            client = Client(server.addresses[0])
+            client = Client(server.addresses[0], timeout_s=PATIENCE_S)
             settle(client, self.account)
             # A worker's leftovers go when its mailbox is opened next.
             for user in range(MAILBOXES):
@@ -77,7 +79,7 @@ class Soak:
 
     def _send(self, place: int) -> None:
         choose = random.Random(f"{self._seed}/{place}")
-        client = Client(self.server.addresses[0])
+        client = Client(self.server.addresses[0], timeout_s=PATIENCE_S)
         for _ in range(self._per_client):
             if self._errors:
                 break

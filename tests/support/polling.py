@@ -1,8 +1,12 @@
 """Waiting for other programs: until a condition holds, never for a guessed time."""
 
+import os
 import time
 from collections.abc import Callable
 from typing import TypeVar
+
+# A long run has time, and may be nothing but what others leave of the processors.
+PATIENCE = 10 if os.environ.get("SOAK") == "1" else 1
 
 T = TypeVar("T")
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from types import TracebackType
 
 from tests.support.lmtp_client import LmtpClient
-from tests.support.polling import wait_for
+from tests.support.polling import PATIENCE, wait_for
 from tests.support.requirements import ROOT
 
-READY_S = 20.0
-STOP_S = 15.0  # draining may take 10 s
+READY_S = 20.0 * PATIENCE
+STOP_S = 15.0 * PATIENCE  # draining may take 10 s
 
 
 class ServerFailed(AssertionError):
