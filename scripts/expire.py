@@ -221,6 +221,9 @@ def maildir_expire(
 def _print_timer() -> int:
     arguments = click.get_current_context().meta[_ARGUMENTS]
     left = [each for each in arguments if each != "--print-timer"]
+    config = os.environ.get("LMTPD_CONFIG")  # the timer's service would not have it
+    if config and not any(each.startswith("--config") for each in left):
+        left += ["--config", os.path.abspath(config)]
     sys.stdout.write(units("maildir-expire", "Take mail out of folders that is too old", left))
     return os.EX_OK
 

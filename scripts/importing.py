@@ -35,7 +35,7 @@ from storage.subscriptions import subscribe_in
 class _Wish:
     """What to import, and how."""
 
-    sources: Sequence[str]
+    sources: Sequence[tuple[str, str]]  # what each is called, and its path
     reading: Reading
     folder: str  # below which everything is put; empty: where it was
     seen: bool
@@ -46,8 +46,8 @@ class _Wish:
         """Import every source into one Maildir, as its owner, reading each as that one's owner."""
         passed_over = False
         names = NameSource(self.host, secrets.token_hex(8))
-        for number, path in enumerate(self.sources):
-            with closing(_open(path)) as source:
+        for number, (name, path) in enumerate(self.sources):
+            with closing(_open(path, name)) as source:
                 job = _Job(self, target, maildir, Owner.of(maildir.fd), names, number)
                 for item in job.run(Owner.of(source.fd).steps(source.read(self.reading))):
                     passed_over |= isinstance(item, dict) and item["kind"] == "passed over"
@@ -68,7 +68,7 @@ class _Job:
         self._owner = owner
         self._names = names
         self._number = number
-        self._path = wish.sources[number]
+        self._source = wish.sources[number][0]
         self._unreported = 0
 
     def run(self, mail: Iterator[incoming.Item]) -> Iterator[Item]:
@@ -109,7 +109,7 @@ class _Job:
         self._unreported = 0
         yield {
             "kind": "would import" if self._wish.dry_run else "imported",
-            "source": self._path,
+            "source": self._source,
             "folder": self._folder(name),
             "messages": filling.added.messages,
             "octets": filling.added.octets,
@@ -195,17 +195,17 @@ def maildir_import(
     host = run.config.hostname if run.config else socket.gethostname()
     reading = Reading(Quoting(quoting), Dates(dates))
     with ExitStack() as spool:
-        sources = [_spooled(spool) if each == "-" else each for each in arguments]
+        sources = [(each, _spooled(spool) if each == "-" else each) for each in arguments]
         wish = _Wish(sources, reading, folder, seen=seen, dry_run=dry_run, host=host)
         printer = Printer(as_json=as_json, text=_text)
         return run.go(wish.work, printer.fact, opener=as_oneself).code
 
 
-def _open(path: str) -> Source:
+def _open(path: str, name: str) -> Source:
     try:
-        return Source.open(path)
+        return Source.open(path, name)
     except OSError as exc:
-        raise Failure(f"{path}: {exc.strerror}", os.EX_NOINPUT) from exc
+        raise Failure(f"{name}: {exc.strerror}", os.EX_NOINPUT) from exc
 
 
 def _spooled(spool: ExitStack) -> str:

@@ -93,9 +93,12 @@ class Source:
         self.status = os.fstat(fd)
 
     @classmethod
-    def open(cls, path: str) -> "Source":
-        """Open what the administrator names: links in the path itself are followed. OSError."""
-        return cls(path, os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
+    def open(cls, path: str, name: str = "") -> "Source":
+        """Open what the administrator names: links in the path itself are followed. OSError.
+
+        name: what reports call it, if not by its path.
+        """
+        return cls(name or path, os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
 
     def close(self) -> None:
         """Close it."""

@@ -79,8 +79,9 @@ def test_dry_run_changes_nothing(maildir_import, maildir, tmp_path):
 def test_standard_input_into_a_folder_seen(maildir_import, maildir, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(MBOX)))
 
-    assert maildir_import(maildir, "-", "--into", "Archive/2019", "--seen").code == 0
+    result = maildir_import(maildir, "-", "--into", "Archive/2019", "--seen")
 
+    assert (result.code, result.out) == (0, f"{maildir}: Archive/2019: imported 2 messages from -\n")
     found = stored(maildir / ".Archive.2019")
     assert {value[1] for value in found.values()} == {"FRSab", "S"}
     assert (maildir / ".Archive.2019" / "maildirfolder").exists()

@@ -155,6 +155,8 @@ def test_expire(mailbox, capfd):
     assert not old(now)
     folders = b" ".join(line for line in mailbox.client.list()[1] if isinstance(line, bytes))
     assert b"trash" not in folders.lower()
+    # Started as root, it has worked with the rights of the mailbox's owner.
+    assert {path.owner() for path in mailbox.maildir.rglob("*")} == {OWNER}
 
     assert script(mailbox.maildir, "--undo").code == 0
     mailbox.client.noop()
