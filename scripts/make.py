@@ -84,7 +84,7 @@ def maildir_make(
       maildir-make --user bob@example.org --config /etc/lmtpd/lmtpd.toml --folder Sent --folder Lists/python
       maildir-make --all --mailboxes '/srv/mail/{domain}/{user}' --folder Junk --subscribe
     """
-    run_as = run.config.server.run_as if run.config else None
+    run_as = run.config.server.run_as if run.config and not run.config.acts_as_recipients else None
     wish = _Wish(
         tuple(dict.fromkeys(folders)), _owner(owner or run_as), _mode(mode) if mode else None, subscribe
     )

@@ -3,6 +3,7 @@
 The users are numbers without names. Their mailboxes must not lead to each other's, nor to a place of root's.
 """
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from functools import wraps
@@ -150,6 +151,36 @@ def test_every_call_in_a_mailbox_has_its_owners_rights_and_no_others(
 def test_what_is_reached_through_a_descriptor_is_no_more_than_that():
     assert set(CALLS) >= BY_DESCRIPTOR
     assert set(CALLS) - BY_DESCRIPTOR == {name for name in CALLS if name in vars(OwnersDisk.__mro__[1])}
+
+
+@pytest.mark.parametrize("recipients, apart", [([A, B], True), ([A, "a+x@example.org"], False), ([A], False)])
+def test_a_body_for_several_owners_lies_where_none_of_them_can_change_it(
+    site: Site, recipients: list[str], apart: bool
+):
+    transaction = begin(site.service, recipients)
+    assert transaction.open_body().code == 354
+    transaction.write(LARGE)
+
+    bodies = [path for path in site.files() if path.stat().st_size > 100_000]
+
+    place = site.folder / "state/spool/tmp" if apart else site.mail / "example.org/a/tmp"
+    assert [path.parent for path in bodies] == [place]
+    assert bodies[0].stat().st_uid == (0 if apart else UIDS["a"])
+    transaction.drop()
+    assert [path for path in site.files() if path.parent.name == "tmp"] == []
+
+
+@pytest.mark.parametrize("call", ["create", "write"])
+def test_a_place_for_bodies_that_is_full_defers_all(site: Site, call: str):
+    def before(name: str, path: str) -> None:
+        if name == call and "/state/spool/tmp" in path:
+            raise OSError(errno.ENOSPC, "injected")
+
+    site.before = before
+    _, answered = deliver(site.service, [A, B], LARGE)
+
+    assert codes(answered) == [451, 451]
+    assert [path for path in site.files() if path.parent.name in ("tmp", "new")] == []
 
 
 def deliver_to_both(site: Site) -> list[int]:

@@ -70,6 +70,22 @@ def test_a_maildir_that_is_open_is_not_given_to_who_comes_with_other_rights(root
         pass
 
 
+def test_maildirs_of_different_owners_are_no_kin(root: Path):
+    maildirs = maildirs_on(OwnersDisk())
+    path = root / "71001"
+    first = maildirs.open(where(root, FIRST), create=False)
+    for each in (path / "new", path / "tmp"):
+        os.chown(each, FIRST.uid, SECOND.gid)
+    other_group = maildirs_on(OwnersDisk()).open(where(root, FIRST), create=False)
+    second = maildirs.open(where(root, SECOND, of=SECOND), create=False)
+
+    assert len({first.kin, other_group.kin, second.kin}) == 3
+
+
+def test_what_lies_below_a_mailbox_is_reached_with_its_owners_rights(root: Path):
+    assert where(root, FIRST).below((".A",)) == MaildirPath(str(root), ("71001", ".A"), FIRST)
+
+
 def test_a_mailbox_without_an_owner_is_not_opened(root: Path):
     with pytest.raises(MailboxUnusable, match="not known whose mailbox"):
         maildirs_on(OwnersDisk()).open(where(root, None), create=False)

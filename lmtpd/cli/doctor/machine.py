@@ -15,6 +15,7 @@ CLOCK_S = 60.0
 # Nothing runs before it was written.
 OLDEST_CLOCK = 1_735_689_600  # 2025-01-01
 
+_SHARING = frozenset({"xfs", "btrfs", "bcachefs"})
 _VOLATILE = {"tmpfs", "ramfs"}
 _REMOTE = re.compile(r"nfs|cifs|smb|9p|ceph|fuse\.|gluster|ocfs|gfs|lustre")
 
@@ -84,6 +85,12 @@ def judge_mount(config: Config, place: str, path: str, mount: Mount) -> Iterator
             elsewhere,
         )
     yield from _judge_options(place, mount)
+    if place == "mailboxes" and config.delivery.single_instance == "share" and mount.kind not in _SHARING:
+        yield warning(
+            "disk.sharing",
+            f"{path} (mailboxes) is {mount.kind}, which cannot share blocks: each copy takes its own",
+            setting(config, "delivery", 'single_instance = "link"'),
+        )
 
 
 def _judge_options(place: str, mount: Mount) -> Iterator[Finding]:

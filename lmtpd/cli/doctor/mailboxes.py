@@ -20,6 +20,7 @@ class Faults:
     """What was seen, by fault."""
 
     foreign: list[str] = field(default_factory=list)
+    nobodys: list[str] = field(default_factory=list)  # of users that no mail may be delivered as
     closed: list[str] = field(default_factory=list)
     links: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
@@ -59,7 +60,7 @@ def _look(directory: str, parts: list[str], faults: Faults, *, config: Config, u
         here, below = waiting.pop()
         if not below:
             left -= 1
-            _mailbox(here, faults, uid)
+            _mailbox(here, faults, uid, config=config)
             continue
         part, *rest = below
         names = _names(here, part)
@@ -88,7 +89,7 @@ def _fold(directory: str, names: list[str], faults: Faults) -> None:
             where.append((os.path.join(directory, name), os.path.join(directory, folded)))
 
 
-def _mailbox(path: str, faults: Faults, uid: int) -> None:
+def _mailbox(path: str, faults: Faults, uid: int, *, config: Config) -> None:
     try:
         found = os.lstat(path)
     except OSError:
@@ -99,18 +100,14 @@ def _mailbox(path: str, faults: Faults, uid: int) -> None:
         faults.files.append(path)
     elif found.st_uid != uid and uid:
         faults.foreign.append(path)
+    elif config.acts_as_recipients and (found.st_uid < config.owners.first_uid or found.st_gid == 0):
+        faults.nobodys.append(path)
     elif found.st_mode & stat.S_IRWXU != stat.S_IRWXU:
         faults.closed.append(path)
 
 
 def _told(faults: Faults, owner: str) -> Iterator[Finding]:
-    for path in faults.foreign[:TOLD]:
-        theirs = _name(os.stat(path).st_uid)
-        yield critical(
-            "mailboxes.owner",
-            f"{path} is {theirs}'s, {owner} delivers: its mail is deferred{_more(faults.foreign)}",
-            command("chown", "-R", owner, path),
-        )
+    yield from _owners_told(faults, owner)
     for path in faults.closed[:TOLD]:
         yield critical(
             "mailboxes.mode",
@@ -140,6 +137,23 @@ def _told(faults: Faults, owner: str) -> Iterator[Finding]:
             "mailboxes.case",
             f"{path} cannot be addressed, since names are folded to lower case{_more(faults.unreachable)}",
             command("mv", path, name),
+        )
+
+
+def _owners_told(faults: Faults, owner: str) -> Iterator[Finding]:
+    for path in faults.foreign[:TOLD]:
+        theirs = _name(os.stat(path).st_uid)
+        yield critical(
+            "mailboxes.owner",
+            f"{path} is {theirs}'s, {owner} delivers: its mail is deferred{_more(faults.foreign)}",
+            command("chown", "-R", owner, path),
+        )
+    for path in faults.nobodys[:TOLD]:
+        theirs = _name(os.stat(path).st_uid)
+        yield critical(
+            "mailboxes.owner",
+            f"{path} is {theirs}'s, whose rights no mail is delivered with{_more(faults.nobodys)}",
+            command("chown", "-R", "USER:", path),
         )
 
 

@@ -25,7 +25,9 @@ def server_pid(config: Config) -> int | None:
 
 
 def server_uid(config: Config) -> int:
-    """Return whose all mailboxes should be."""
+    """Return who the server is: whose all mailboxes should be, or root."""
+    if config.acts_as_recipients:
+        return 0
     if config.server.run_as is not None:
         return pwd.getpwnam(config.server.run_as).pw_uid
     pid = server_pid(config)

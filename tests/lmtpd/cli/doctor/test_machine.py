@@ -5,7 +5,7 @@ import pytest
 from lmtpd.cli.doctor import machine
 from lmtpd.cli.doctor.machine import Mount, judge_clock, judge_mount, judge_space, mount_of, read_mounts
 from lmtpd.config import load
-from tests.support.configs import MAILBOXES
+from tests.support.configs import MAILBOXES, setting
 
 CONFIG = load(None, [MAILBOXES])
 
@@ -20,6 +20,16 @@ def judged(place="mailboxes", kind="ext4", options="rw", source="/dev/vda"):
 @pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs", "zfs"])
 def test_usual_file_system_is_fine(kind):
     assert judged(kind=kind, options="rw,relatime,discard") == []
+
+
+@pytest.mark.parametrize("kind, is_fine", [("xfs", True), ("btrfs", True), ("ext4", False), ("nfs4", False)])
+def test_blocks_can_be_shared_or_not(kind, is_fine):
+    config = load(None, [MAILBOXES, setting("delivery.single_instance=share")])
+    mount = Mount("/srv", kind, frozenset({"rw"}), "/dev/vda")
+
+    keys = [each.key for each in judge_mount(config, "mailboxes", "/srv/mail", mount)]
+
+    assert keys == ([] if is_fine else ["disk.sharing"])
 
 
 @pytest.mark.parametrize(
