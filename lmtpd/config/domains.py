@@ -21,7 +21,7 @@ class Domain(Section):
     """One domain; what is not set here is as in `[mailboxes]`."""
 
     same_as: Annotated[str, BeforeValidator(source_values.domain)] | None = None
-    catch_all: Annotated[tuple[str, ...], BeforeValidator(source_values.addresses)] = ()
+    catch_all: Annotated[tuple[str, ...], BeforeValidator(source_values.addresses_or_none)] = ()
     quota: Annotated[QuotaLimit, BeforeValidator(parse_limit)] | None = None
     path: Annotated[Template, BeforeValidator(parse_template)] | None = None
     create: Switch | None = None

@@ -36,6 +36,11 @@ def addresses(value: object) -> tuple[str, ...]:
     return tuple(map(values.address, given))
 
 
+def addresses_or_none(value: object) -> tuple[str, ...]:
+    """Accept one full address or a list of them, which may be empty."""
+    return () if value == [] else addresses(value)
+
+
 def aliases(value: object) -> Mapping[str, tuple[str, ...]]:
     """Accept a table: address = address, or a list of them."""
     if not isinstance(value, dict):

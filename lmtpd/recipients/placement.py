@@ -156,7 +156,9 @@ class Placement:
         if detail is None and self._create:
             return mailbox  # opening it finds out
         try:
-            exists = is_directory(owners_eyes(self._disk, mailbox), mailbox.maildir.path)
+            # Where no owner is named, whoever has the Maildir is, if there is one.
+            disk = self._disk if mailbox.owner is None else owners_eyes(self._disk, mailbox)
+            exists = is_directory(disk, mailbox.maildir.path)
             if not exists and not self._create:
                 return Unavailable(f"a known user, but there is no Maildir at {mailbox.maildir.path}")
             if detail is None:

@@ -18,8 +18,8 @@ from lmtpd.recipients.query import Query
 from lmtpd.recipients.rules import Detail
 from lmtpd.recipients.sql import SqlLookup
 from storage.quota_limit import QuotaLimit
-from tests.support.postgresql import Postgresql, postgresql
-from tests.support.slapd import ADMIN, BASE, Slapd, slapd
+from tests.support.postgresql import Postgresql
+from tests.support.slapd import ADMIN, BASE, Slapd
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("recipient_sources")]
 
@@ -36,26 +36,25 @@ def asked(address: str, detail: str | None = None) -> Question:
 
 
 @pytest.fixture(scope="module")
-def database() -> Iterator[Postgresql]:
-    with postgresql() as instance:
-        instance.execute(
-            """CREATE TABLE users (address text, home text, mail_path text, uid int, gid int, quota text,
-               detail text, script text, active bool DEFAULT true)""",
-            """INSERT INTO users VALUES
-               ('alice@example.org', '/home/alice', '~/mail', 1000, 8, '2G', 'create', 's', true),
-               ('bob@example.org', NULL, NULL, NULL, NULL, NULL, NULL, NULL, true)""",
-            """INSERT INTO users (address, home) VALUES ('twice@example.org', '/a'),
-               ('twice@example.org', '/b'), ('o''brien@example.org', '/home/o'),
-               ('broken@example.org', 'relative')""",
-            "CREATE TABLE aliases (address text, target text)",
-            "INSERT INTO aliases VALUES ('info@example.org', 'a@x.org'), ('info@example.org', 'b@x.org')",
-        )
-        yield instance
+def filled(database: Postgresql) -> Postgresql:
+    database.execute(
+        """CREATE TABLE users (address text, home text, mail_path text, uid int, gid int, quota text,
+           detail text, script text, active bool DEFAULT true)""",
+        """INSERT INTO users VALUES
+           ('alice@example.org', '/home/alice', '~/mail', 1000, 8, '2G', 'create', 's', true),
+           ('bob@example.org', NULL, NULL, NULL, NULL, NULL, NULL, NULL, true)""",
+        """INSERT INTO users (address, home) VALUES ('twice@example.org', '/a'),
+           ('twice@example.org', '/b'), ('o''brien@example.org', '/home/o'),
+           ('broken@example.org', 'relative')""",
+        "CREATE TABLE aliases (address text, target text)",
+        "INSERT INTO aliases VALUES ('info@example.org', 'a@x.org'), ('info@example.org', 'b@x.org')",
+    )
+    return database
 
 
 @pytest.fixture
-def users(database: Postgresql) -> Iterator[SqlLookup]:
-    lookup = sql(database, QUERY)
+def users(filled: Postgresql) -> Iterator[SqlLookup]:
+    lookup = sql(filled, QUERY)
     yield lookup
     lookup.close()
 
@@ -90,8 +89,8 @@ def test_postgresql_rows_that_differ_or_cannot_be_read_are_no_answer(users: SqlL
         users.find(asked("broken@example.org"))
 
 
-def test_postgresql_rows_of_an_alias_are_its_targets(database: Postgresql):
-    lookup = sql(database, "SELECT target AS alias FROM aliases WHERE address = :address")
+def test_postgresql_rows_of_an_alias_are_its_targets(filled: Postgresql):
+    lookup = sql(filled, "SELECT target AS alias FROM aliases WHERE address = :address")
 
     entry = lookup.find(asked("info@example.org"))
 
@@ -108,9 +107,9 @@ def test_postgresql_rows_of_an_alias_are_its_targets(database: Postgresql):
         ("SELECT pg_sleep(60)::text AS home WHERE :address <> ''", "statement timeout"),
     ],
 )
-def test_postgresql_queries_that_cannot_be_run_are_no_answer(database: Postgresql, query: str, why: str):
+def test_postgresql_queries_that_cannot_be_run_are_no_answer(filled: Postgresql, query: str, why: str):
     with pytest.raises(SourceDown, match=why):
-        sql(database, query, timeout_s=1).find(asked("alice@example.org"))
+        sql(filled, query, timeout_s=1).find(asked("alice@example.org"))
 
 
 def test_postgresql_that_is_down_is_no_answer_and_is_found_again(database: Postgresql, users: SqlLookup):
@@ -154,36 +153,35 @@ ATTRIBUTES = {"home": "homeDirectory", "uid": "uidNumber", "gid": "gidNumber", "
 
 
 @pytest.fixture(scope="module")
-def directory() -> Iterator[Slapd]:
-    with slapd() as instance:
-        instance.add("ou=people", ["organizationalUnit"])
-        for user, number in (("alice", 1000), ("bob", 1001), ("twin", 1002), ("star", 1003)):
-            instance.add(
-                f"uid={user},ou=people", PERSON, cn=user, sn=user, uid=user, uidNumber=number, gidNumber=8,
-                homeDirectory=f"/home/{user}",
-                mail=[f"{user if user != 'twin' else 'bob'}@example.org", f"{user}@example.net"],
-            )  # fmt: skip
-        instance.add(
-            "cn=info,ou=people", ["inetOrgPerson"], cn="info", sn="info", mail="info@example.org",
-            description=["alice@example.org", "b@x.org"], employeeType=["1G", "2G"],
+def people(directory: Slapd) -> Slapd:
+    directory.add("ou=people", ["organizationalUnit"])
+    for user, number in (("alice", 1000), ("bob", 1001), ("twin", 1002), ("star", 1003)):
+        directory.add(
+            f"uid={user},ou=people", PERSON, cn=user, sn=user, uid=user, uidNumber=number, gidNumber=8,
+            homeDirectory=f"/home/{user}",
+            mail=[f"{user if user != 'twin' else 'bob'}@example.org", f"{user}@example.net"],
         )  # fmt: skip
-        yield instance
+    directory.add(
+        "cn=info,ou=people", ["inetOrgPerson"], cn="info", sn="info", mail="info@example.org",
+        description=["alice@example.org", "b@x.org"], employeeType=["1G", "2G"],
+    )  # fmt: skip
+    return directory
 
 
 Ldap = Callable[..., LdapLookup]
 
 
 @pytest.fixture
-def ldap(directory: Slapd) -> Iterator[Ldap]:
+def ldap(people: Slapd) -> Iterator[Ldap]:
     """Make lookups over the directory, which are closed in the end."""
     made: list[LdapLookup] = []
     settings = LdapSettings(
-        url=directory.unix_url,
+        url=people.unix_url,
         starttls=False,
         ca_file=None,
         bind_dn=ADMIN,
-        bind_password_file=str(directory.password_file),
-        base=BASE,
+        bind_password_file=str(people.password_file),
+        base=f"ou=people,{BASE}",
         scope="sub",
         filter=FILTER,
         attributes=ATTRIBUTES,

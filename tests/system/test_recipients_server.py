@@ -7,9 +7,9 @@ import pytest
 
 from tests.support import maildirs
 from tests.support.postfix import public_folder
-from tests.support.postgresql import Postgresql, postgresql
+from tests.support.postgresql import Postgresql
 from tests.support.server import Server
-from tests.support.slapd import ADMIN, BASE, Slapd, slapd
+from tests.support.slapd import ADMIN, BASE, Slapd
 from tests.support.socketmap import SocketmapServer, socketmap_server
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("recipient_sources")]
@@ -20,7 +20,7 @@ CONFIG = """
 [[recipients]]
 source = "sql"
 url = "{postgresql}"
-query = "SELECT path AS maildir FROM users WHERE name = :user AND domain = :domain"
+query = "SELECT path AS maildir FROM members WHERE name = :user AND domain = :domain"
 domains = ["sql.example"]
 cache_s = 0
 cache_unknown_s = 0
@@ -52,27 +52,9 @@ BODY = b"Subject: x\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
-def database() -> Iterator[Postgresql]:
-    with postgresql() as instance:
-        instance.execute("CREATE TABLE users (name text, domain text, path text)")
-        instance.execute("INSERT INTO users VALUES ('bob', 'sql.example', 'sql/bob')")
-        yield instance
-
-
-@pytest.fixture(scope="module")
 def home() -> Iterator[Path]:
     with public_folder("homes") as homes:
         yield homes
-
-
-@pytest.fixture(scope="module")
-def directory(home: Path) -> Iterator[Slapd]:
-    with slapd() as instance:
-        instance.add(
-            "uid=alice", ["inetOrgPerson", "posixAccount"], cn="a", sn="a", uid="alice", uidNumber=1000,
-            gidNumber=8, homeDirectory=str(home), mail="alice@ldap.example",
-        )  # fmt: skip
-        yield instance
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +66,20 @@ def maps(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SocketmapServer]:
 
 @pytest.fixture(scope="module")
 def server(
-    database: Postgresql, directory: Slapd, maps: SocketmapServer, tmp_path_factory: pytest.TempPathFactory
+    database: Postgresql,
+    directory: Slapd,
+    maps: SocketmapServer,
+    home: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Server]:
+    database.execute(
+        "CREATE TABLE members (name text, domain text, path text)",
+        "INSERT INTO members VALUES ('bob', 'sql.example', 'sql/bob')",
+    )
+    directory.add(
+        "uid=alice", ["inetOrgPerson", "posixAccount"], cn="a", sn="a", uid="alice", uidNumber=1000,
+        gidNumber=8, homeDirectory=str(home), mail="alice@ldap.example",
+    )  # fmt: skip
     folder = tmp_path_factory.mktemp("server")
     (folder / "users").write_text('["dave@file.example"]\nmaildir = "file/dave"\n')
     config = CONFIG.format(

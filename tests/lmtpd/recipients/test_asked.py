@@ -192,6 +192,12 @@ def test_a_known_user_without_a_maildir_is_no_unknown_user(tmp_path: Path):
     assert isinstance(source(book, tmp_path, create=False).find(ALICE), Mailbox)
 
 
+def test_a_maildir_that_will_be_made_may_have_a_detail(tmp_path: Path):
+    book = Book(alice=Entry(maildir=f"{tmp_path}/alice", detail=Detail.CREATE))
+
+    assert mailbox(source(book, tmp_path).find(Address("alice+x", "example.org"))).folder == "x"
+
+
 def test_explain_tells_the_answer_and_the_place(tmp_path: Path):
     book = Book(alice=Entry("/home/alice", owner=MailboxOwner(8, 9)), eve=SourceDown("refused"))
     asked = source(book, tmp_path, domains=frozenset({"example.org"}))
