@@ -9,6 +9,7 @@ import argparse
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,9 @@ from tests.support.requirements import ROOT
 
 BOOK = "SOAK_BOOK"  # in the environment: the file in which pytest notes what has passed; see conftest.py
 PROCESSES = os.environ.get("TEST_PROCESSES", "2")
+LOAD = re.compile(
+    r"soak: ([\d,]+) messages, .*: (\d+) lost, (\d+) doubled, (\d+) partial, (\d+) otherwise wrong"
+)
 CAUGHT = "test_broken_build_is_caught["
 HANGS_S = 1800  # a test of a long run may take minutes, beside other work many
 
@@ -97,16 +101,22 @@ def programs(*commands: Sequence[str]) -> Part:
                 if code:
                     sys.stdout.write(f"{name}: exit code {code}\n{words[-4000:]}\n")
                     return False
-                write(book, Entry(name, True, seconds, None, _telling(words)))
+                told, tally = telling(words)
+                write(book, Entry(name, True, seconds, tally, told))
         return True
 
     return play
 
 
-def _telling(words: str) -> str:
-    """The line in which one of the programs says what it came to."""
-    told = [line for line in words.splitlines() if line.startswith(("soak: ", "idle: ", "Done "))]
-    return told[-1] if told else ""
+def telling(words: str) -> tuple[str, Tally | None]:
+    """Return the line in which a program says what it came to; or, if that can be added up, the counts."""
+    for line in reversed(words.splitlines()):
+        if counts := LOAD.match(line):
+            points, *wrong = (int(count.replace(",", "")) for count in counts.groups())
+            return "", Tally(points, *wrong)
+        if line.startswith(("idle: ", "Done ")):
+            return line, None
+    return "", None
 
 
 def _run(command: Sequence[str], environment: dict[str, str], *, output: int | None = None) -> int:
@@ -122,6 +132,7 @@ def _run(command: Sequence[str], environment: dict[str, str], *, output: int | N
 
 
 _CRASH, _FUZZ = "tests/crash/test_", ("session", "address", "body")
+_SEEDS = "0123456789"  # shares, so that a run that was stopped goes on
 _ERRORS = ("injected_errors", "injected_errors_each_call", "real_faults")
 _TEETH = ("teeth", "teeth_cuts", "comparison", "order", "nothing_unseen", "oracle")
 # Part: how many points at least, and how it is played.
@@ -130,11 +141,17 @@ PARTS: dict[str, tuple[int, Part]] = {
     "cuts": (20_000, tests(f"{_CRASH}power_cuts.py")),
     "errors": (0, tests(*(f"{_CRASH}{name}.py" for name in _ERRORS))),
     "teeth": (0, tests(*(f"{_CRASH}{name}.py" for name in _TEETH))),
-    "load": (0, programs(["tests.crash.soak", "--messages", "100000"])),
+    "load": (
+        100_000,
+        programs(*(["tests.crash.soak", "--messages", "10000", "--seed", seed] for seed in _SEEDS)),
+    ),
     "hostile": (0, tests("tests/hostile")),
     "idle": (0, programs(["tests.hostile.idle_rate"])),
     "fuzz": (0, programs(*(["tests.hostile.fuzz", target, "-max_total_time=600"] for target in _FUZZ))),
 }
+
+
+UNITS = {**dict.fromkeys(PARTS, "points"), "load": "messages"}
 
 
 def summary(part: str, book: Path, *, least: int) -> tuple[str, bool]:
@@ -143,7 +160,7 @@ def summary(part: str, book: Path, *, least: int) -> tuple[str, bool]:
     tally = sum((entry.tally for entry in played if entry.tally), Tally())
     failed = [entry.name for entry in played if not entry.passed]
     words = [f"{len(played)} played, {len(failed)} failed, {sum(e.seconds for e in played):,.0f} s"]
-    words += [str(tally)] if tally.points else []
+    words += [tally.told(UNITS[part])] if tally.points else []
     caught = sum(entry.passed for entry in played if CAUGHT in entry.name)
     words += [f"{caught} broken builds caught"] if caught else []
     words += [entry.said for entry in played if entry.said]

@@ -47,8 +47,9 @@ class Tally:
     def __add__(self, more: "Tally") -> "Tally":
         return Tally(*(getattr(self, name) + getattr(more, name) for name in self.__slots__))
 
-    def __str__(self) -> str:
+    def told(self, unit: str) -> str:
+        """Say it."""
         return (
-            f"{self.points:,} points, {self.lost} lost, {self.doubled} doubled, {self.partial} partial, "
+            f"{self.points:,} {unit}, {self.lost} lost, {self.doubled} doubled, {self.partial} partial, "
             f"{self.other} otherwise wrong"
         )

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.crash.campaign import BOOK, Entry, entries, summary, write
+from tests.crash.campaign import BOOK, Entry, entries, summary, telling, write
 from tests.crash.oracle import Kind, Violation
 from tests.crash.points import Point, Result
 from tests.crash.shim import Action
@@ -27,6 +27,9 @@ def test_points(number, record_property):
 def test_later():
     assert os.path.exists(os.environ["REPAIRED"])
 """
+
+
+LOST = "0 lost, 1 doubled, 0 partial, 0 otherwise wrong"
 
 
 def result(*kinds: Kind) -> Result:
@@ -61,6 +64,16 @@ def test_a_part_with_a_failure_has_failed_until_it_passes(tmp_path: Path):
     line, good = summary("kills", book, least=0)
     assert good
     assert "1 points, 0 lost" in line
+
+
+def test_messages_of_the_load_are_added_up(tmp_path: Path):
+    book = tmp_path / "load.jsonl"
+    for seed in "12":
+        said, tally = telling(f"I5 doubled: m7\nsoak: 10,020 messages, 9 kills, 60 s, seed {seed}: {LOST}\n")
+        write(book, Entry(seed, True, 60.0, tally, said))
+
+    assert "20,040 messages, 0 lost, 2 doubled" in summary("load", book, least=0)[0]
+    assert not summary("load", book, least=20_041)[1]
 
 
 def test_broken_builds_that_were_caught_are_counted(tmp_path: Path):
