@@ -2,6 +2,7 @@
 
 import os
 import tarfile
+from hashlib import sha256
 
 import pytest
 
@@ -55,6 +56,29 @@ def test_trees_leave_whole_files_only(tmp_path):
 
     assert [path.name for path in (tmp_path / "boxes").rglob("*")] == []
     assert [path.suffix for path in (tmp_path / "files").rglob("*")] == [".eml"]
+
+
+def test_standard_output_is_not_read_back(tmp_path, capfdbinary):
+    archive = MboxArchive("-")
+    archive.begin(TOP, {})
+    archive.add(message())
+    (written,) = archive.finish()
+    archive.close()
+
+    out = capfdbinary.readouterr().out
+    assert (written.path, written.octets, written.is_verified) == ("-", len(out), False)
+    assert written.sha256 == sha256(out).hexdigest()
+
+
+def test_each_folder_has_its_mbox(tmp_path):
+    archive = MboxTree(str(tmp_path / "out"))
+    for folder in (TOP, Folder("A/B", (".A.B",))):
+        archive.begin(folder, {})
+        archive.add(message(folder=folder))
+    written = [each.path for each in archive.finish()]
+    archive.close()
+
+    assert written == [f"{tmp_path}/out/INBOX.mbox", f"{tmp_path}/out/A/B.mbox"]
 
 
 def test_what_is_read_back_otherwise_is_corrupt(tmp_path, monkeypatch):
@@ -149,6 +173,9 @@ def test_folders_and_messages_have_an_order(tmp_path):
     folders = chosen_folders(directory, Layout.MAILDIRPP, Choice(folders=["a*", "INBOX"]))
 
     assert [folder.name for folder in folders] == ["INBOX", "a", "a/c"]
+    assert [each.content for each in outgoing(directory, folders[0], Choice(flags=frozenset("S")))] == [
+        b"cur/2.x:2,S"
+    ]
     assert [each.content for each in outgoing(directory, folders[0], Choice())] == [
         b"new/1.x", b"cur/2.x:2,S", b"cur/3.x:2,"
     ]  # fmt: skip

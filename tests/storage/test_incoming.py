@@ -92,6 +92,13 @@ def test_an_empty_file_is_nothing_and_an_empty_mbox_in_a_tree_a_folder(tmp_path)
     assert read(tmp_path / "tree") == [Beginning("Empty")]
 
 
+def test_files_in_a_tree_that_are_no_mail_are_said(tmp_path):
+    put(tmp_path, "tree/Sent.msf", b"// index")
+    put(tmp_path, "tree/empty.eml", b"")
+
+    assert strange(read(tmp_path / "tree")) == {"Sent.msf": "neither an mbox nor called .eml"}
+
+
 def test_empty_lines_before_an_mbox(tmp_path):
     put(tmp_path, "x", b"\n\nnothing\n")
     put(tmp_path, "tree/y", b"\r\n\n" + MBOX)
@@ -164,6 +171,18 @@ def test_a_message_that_cannot_be_read_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr("storage.incoming.pieces", unreadable)
 
     assert strange(read(source)) == {"1.x:2,S": "Input/output error", "2.x:2,S": "Input/output error"}
+
+
+def test_what_is_no_file_is_said(tmp_path):
+    assert strange(read("/dev/null")) == {"null": "not a file"}
+
+
+def test_a_folder_whose_name_is_not_modified_utf7(tmp_path):
+    source = new_maildir(tmp_path / "source", ".Entwürfe.Alt", "fs&bad/Grüße")
+
+    found = [item.folder for item in read(source) if isinstance(item, Beginning)]
+
+    assert found == ["INBOX", "Entwürfe/Alt", "fs&bad/Grüße"]
 
 
 def test_the_share_of_a_maildir_grows(tmp_path):

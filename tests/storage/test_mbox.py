@@ -184,3 +184,15 @@ def test_senders_that_are_no_word():
     assert write(message, b"").startswith(b"From MAILER-DAEMON Thu Jan  1 00:00:00 1970\n")
     assert write(message, b"a b\n").startswith(b"From MAILER-DAEMON ")
     assert write(message, b"a@b").startswith(b"From a@b ")
+
+
+def test_a_line_in_the_text_that_begins_so_is_no_message():
+    text = b"\nHello\n\nFrom here on\nFrom me Tuesday\n"
+
+    assert [each.content for each in read(HEAD + text + b"\n" + HEAD + b"\nz\n")] == [text, b"\nz\n"]
+
+
+def test_a_message_without_a_body_is_not_divided_at_the_next():
+    data = HEAD + b"Subject: x\n" + HEAD + b"Content-Length: 2\n\nz\n"
+
+    assert [each.content for each in read(data)] == [b"Subject: x\n", b"\nz\n"]

@@ -147,6 +147,27 @@ def test_another_file_system_has_no_links(maildir):
     assert link_over(opened(maildir), elsewhere, group.surplus[0], NAMES) is Linked.DEVICE
 
 
+def test_what_a_link_would_change_must_be_the_same(maildir):
+    os.utime(maildir / "cur/2.x:2,F", (WHEN, WHEN + 1))
+    assert linked(maildir) is Linked.DATE
+    os.utime(maildir / "cur/2.x:2,F", (WHEN, WHEN))
+    (maildir / "cur/2.x:2,F").chmod(0o600)
+    (maildir / "cur/1.x:2,S").chmod(0o640)
+    assert linked(maildir) is Linked.OWNER
+
+
+def test_a_copy_that_is_renamed_right_before_the_exchange(maildir, monkeypatch):
+    def renamed(name, other, **fds):
+        (maildir / "cur" / other).rename(maildir / "cur/2.x:2,FS")
+        exchange(name, other, **fds)
+
+    monkeypatch.setattr("storage.merging.exchange", renamed)
+
+    assert linked(maildir) is Linked.CHANGED
+    assert sorted(os.listdir(maildir / "cur")) == ["1.x:2,S", "2.x:2,FS"]
+    assert os.listdir(maildir / "tmp") == []
+
+
 def test_exchange_needs_both(maildir):
     folder = opened(maildir / "cur")
 

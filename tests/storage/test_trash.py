@@ -182,3 +182,8 @@ def test_one_message_comes_back(maildir, trash):
     assert not (maildir / second.part / second.name).exists()
     assert (maildir / "maildirsize").read_text().startswith("100S\n6 3\n-3 -2\n")
     assert [each.message for each in trash.take_back(batch)] == [second]
+
+
+def test_without_a_trash_there_is_nothing_to_take_back(trash):
+    assert trash.batches("expire") == []
+    assert list(trash.put(Batch.new("expire", NOW), TOP, [])) == []
