@@ -147,6 +147,11 @@ def _new_limit(text: str | None, limits: Limits) -> QuotaLimit | None:
             ' quota.default = "maildirsize" each mailbox has the limit of its file',
             os.EX_CONFIG,
         )
+    if limits.own:
+        raise Failure(
+            f"--limit {text}: the limit of {shown(next(iter(limits.own)))} is set where the user is",
+            os.EX_CONFIG,
+        )
     try:
         return QuotaLimit.parse(text)
     except QuotaSyntaxError as exc:

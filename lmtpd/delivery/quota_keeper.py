@@ -234,10 +234,11 @@ class QuotaKeeper:
 
 
 def owner_of(mailbox: Mailbox) -> str:
-    """Return the address of a mailbox itself, without the detail that a message had."""
-    _, _, domain = mailbox.address.rpartition("@")
-    user = mailbox.user.rpartition("@")[0] or mailbox.user
-    return str(Address(user, domain)) if domain else mailbox.address
+    """Return the address of a mailbox itself, without the detail, or the alias, that a message had."""
+    local, _, domain = mailbox.user.rpartition("@")
+    if not local:
+        local, domain = mailbox.user, mailbox.address.rpartition("@")[2]
+    return str(Address(local, domain)) if domain else mailbox.address
 
 
 def _parsed(text: str) -> Address | None:

@@ -121,6 +121,23 @@ def test_a_limit_that_lmtpd_would_not_keep_is_not_set(everybody, quota, maildir)
     assert lines_of(maildir)[0] == "1000S,10C"
 
 
+def test_where_a_source_has_the_limit_none_is_set(everybody, quota, maildir, tmp_path):
+    (tmp_path / "users").write_text(f'["bob@example.org"]\nquota = "950"\nmaildir = "{maildir}"\n')
+    config = tmp_path / "lmtpd.toml"
+    config.write_text(
+        f'state = "{tmp_path}/state"\n[mailboxes]\npath = "{tmp_path}/mail/{{domain}}/{{user}}"\n'
+        f'[quota]\ndefault = "maildirsize"\n'
+        f'[[recipients]]\nsource = "file"\nfile = "{tmp_path}/users"\nformat = "toml"\n'
+    )
+    bob = ["--user", "bob@example.org", "--config", config]
+
+    (fact,) = quota(*bob, "--json").facts
+    result = quota(*bob, "--limit", "1G")
+
+    assert fact["limit"] == "950"
+    assert (result.code, lines_of(maildir)[0]) == (os.EX_CONFIG, "1000S,10C")
+
+
 def test_all_are_reported_the_fullest_first(everybody, quota):
     result = quota(*everybody, "--set", "quota.default=1000")
 

@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -290,3 +291,4 @@ def test_the_owner_has_no_detail(tmp_path, keeping):
     mailbox = service.directory.find(Address("a+lists", "example.org"))
 
     assert owner_of(mailbox) == "a@example.org"
+    assert owner_of(replace(mailbox, user="b@example.net")) == "b@example.net"
