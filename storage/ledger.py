@@ -146,6 +146,10 @@ class Ledger:
         """
         return self._run(tables.recover)
 
+    def may_come_again(self, maildir: str) -> bool:
+        """Tell whether a message may come again that was put into a Maildir, or a folder below it."""
+        return self._run(lambda connection: tables.is_unconfirmed_in(connection, maildir))
+
     def dead_tokens(self) -> frozenset[str]:
         """Return the tokens of dead processes that used this ledger, for the sake of their files in tmp/."""
         return self._run(tables.dead_tokens)

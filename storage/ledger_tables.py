@@ -124,6 +124,16 @@ def recover(connection: sqlite3.Connection) -> list[Record]:
     return records
 
 
+def is_unconfirmed_in(connection: sqlite3.Connection, maildir: str) -> bool:
+    """Tell whether an attempt to deliver into a Maildir, or a folder below it, has ended unconfirmed."""
+    below = maildir + "/"
+    found = connection.execute(
+        "SELECT 1 FROM records WHERE owner = '' AND (maildir = ? OR substr(maildir, 1, ?) = ?) LIMIT 1",
+        (maildir, len(below), below),
+    )
+    return found.fetchone() is not None
+
+
 def prune(connection: sqlite3.Connection, older_than_s: float) -> int:
     """Delete old records without a living owner, and count them; then processes not seen alive since."""
     now = time.time()

@@ -4,7 +4,7 @@ from lmtpd.cli.counting import counting_of
 from lmtpd.config import Config
 from lmtpd.delivery.quota import QuotaRules, Quotas
 from lmtpd.delivery.quota_keeper import KeeperRules, QuotaKeeper
-from lmtpd.delivery.service import Service
+from lmtpd.delivery.service import Commit, Service
 from storage.disk import Disk
 from storage.folders import Layout
 from storage.names import NameSource
@@ -41,6 +41,9 @@ def keeper_of(config: Config, service: Service) -> QuotaKeeper | None:
     )
     keeper = QuotaKeeper(service, quotas, rules, lock=config.quota_path.with_suffix(".keeper"))
     quotas.on_seen = keeper.start
+    # With `hold` the client is answered before the ledger is asked.
+    if service.intents is not None and service.commit is not Commit.HOLD:
+        quotas.expects = service.ledger.may_come_again
     if quotas.state.exists:
         keeper.start()
     return keeper

@@ -16,7 +16,7 @@ class Copy:
 
     __slots__ = ("address", "at_work", "file", "folder", "key", "mailbox", "maildir", "occurrence",
                  "original", "outcome", "path", "recorded", "reservation", "siblings", "staged",
-                 "twin")  # fmt: skip
+                 "twin", "unless_known")  # fmt: skip
 
     def __init__(
         self, mailbox: Mailbox, *, path: bytes, occurrence: int, original: str, twin: "Copy | None"
@@ -35,6 +35,7 @@ class Copy:
         self.key = b""
         self.recorded = False  # the ledger has a record of ours for key
         self.reservation: Reservation | None = None  # of room in a mailbox that has a quota
+        self.unless_known: Outcome | None = None  # for a mailbox that is full, unless this is a retry
         self.outcome: Outcome | None = None  # None while undecided
         self.at_work: AtWork = UNWATCHED  # what every call into the mailbox stands in
 

@@ -34,6 +34,11 @@ class Intents:
 
         When the ledger fails, every copy is deferred (or, by setting, goes on without a record).
         """
+        self._record(copies)
+        if any(copy.unless_known is not None for copy in copies):
+            self._refuse_unknown(copies)
+
+    def _record(self, copies: Sequence[Copy]) -> None:
         try:
             waiting = self._intend(copies)
             give_up = time.monotonic() + IN_FLIGHT_WAIT_S if waiting else 0.0
@@ -50,6 +55,18 @@ class Intents:
             copy.outcome = Deferred(
                 Cause.IN_FLIGHT, "the same message is being delivered by another connection"
             )
+
+    def _refuse_unknown(self, copies: Sequence[Copy]) -> None:
+        """Refuse what was recorded only to see whether it is the retry of a delivery, and is none."""
+        withdrawn = []
+        for copy in copies:
+            if copy.unless_known is not None and copy.outcome is None:
+                copy.outcome = copy.unless_known
+                if copy.recorded:
+                    copy.recorded = False
+                    withdrawn.append(copy.key)
+        if withdrawn:
+            self._ledger.withdraw(withdrawn)
 
     def amend(self, copy: Copy) -> bool:
         """Let the record of copy, if it has one, name its new file, durably; False: copy has an outcome.

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from lmtpd.delivery.outcomes import Cause, Deferred, Refused, deferred_by
 from lmtpd.recipients.mailbox import Mailbox
 from storage.errors import MailboxMissing, StorageError
+from storage.ledger import LedgerError
 from storage.quota import Full, QuotaBox, QuotaFiles, Reservation, Standing
 from storage.quota_count import Counting
 from storage.quota_limit import UNLIMITED, QuotaLimit, Usage
@@ -66,6 +67,7 @@ class Quotas:
         self._clock = clock
         self._full: set[str] = set()  # mailboxes that some process has found full; a hint, no more
         self._seen: dict[str, Seen] = {}
+        self.expects: Callable[[str], bool] | None = None  # whether mail for a Maildir may come again
         self.on_seen: Callable[[], None] | None = None  # called once, with the first one
 
     def box_of(self, mailbox: Mailbox, folder: str | None = None) -> QuotaBox | None:
@@ -93,9 +95,19 @@ class Quotas:
             standing = Standing(box.limit or UNLIMITED, Usage(0, 0))  # it is made with the delivery
         except StorageError as exc:
             return deferred_by(exc)
-        if standing.limit.allows(standing.usage + adding):
+        if standing.limit.allows(standing.usage + adding) or self.may_come_again(mailbox):
             return None
         return self.when_full(mailbox, Full(standing))
+
+    def may_come_again(self, mailbox: Mailbox) -> bool:
+        """Tell whether mail for a full mailbox may be there already, and nobody knows that its sender knows.
+
+        Its retry must be recognised, not refused. Asked for full mailboxes only.
+        """
+        try:
+            return self.expects is not None and self.expects(mailbox.maildir.path)
+        except LedgerError:
+            return False
 
     def reserve(self, mailbox: Mailbox, folder: str | None, octets: int) -> Reservation | None:
         """Make room for a copy; None: there is no quota. Raise StorageError, Full where it does not fit."""

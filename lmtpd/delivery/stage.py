@@ -87,13 +87,19 @@ class Stager:
         copy.make_key(self._envelope.sender_path, message.digest)
 
     def _reserve(self, copy: Copy, octets: int) -> bool:
-        """Make room in a mailbox that has a quota; False: there is none, and copy has its outcome."""
+        """Make room in a mailbox that has a quota; False: there is none, and copy has its outcome.
+
+        A message that is in the mailbox already needs no room: where that may be, the ledger is asked first.
+        """
         assert self._quotas is not None
         try:
             copy.reservation = self._quotas.reserve(copy.mailbox, copy.folder, octets)
         except Full as full:
-            copy.outcome = self._quotas.when_full(copy.mailbox, full)
-            return False
+            refusal = self._quotas.when_full(copy.mailbox, full)
+            if not self._quotas.may_come_again(copy.mailbox):
+                copy.outcome = refusal
+                return False
+            copy.unless_known = refusal
         return True
 
     def fields_of(self, copy: Copy) -> bytes:

@@ -1,6 +1,7 @@
 import contextlib
 import sqlite3
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -261,3 +262,18 @@ def test_one_thread_gets_the_key_that_many_want(ledger):
         worker.join()
 
     assert sorted(map(repr, findings)) == ["InFlight()"] * 7 + ["New()"]
+
+
+@pytest.mark.parametrize("below, known", [("", True), ("/.Lists", True), ("2", False)])
+def test_what_ended_unconfirmed_in_a_mailbox_may_come_again(ledger, connect, below, known):
+    delivery = replace(record(1), maildir=f"/mail/box{below}")
+    ledger.intend([delivery])
+    assert not ledger.may_come_again("/mail/box")
+
+    ledger.release([delivery.key])
+
+    assert ledger.may_come_again("/mail/box") is known
+    assert connect().may_come_again("/mail/box") is known
+    ledger.intend([delivery])
+    ledger.confirm([delivery.key])
+    assert not ledger.may_come_again("/mail/box")

@@ -258,6 +258,27 @@ def test_copies_that_share_a_file_are_counted_for_each(tmp_path, box):
     assert lines_of(box)[-1] == lines_of(other)[-1] == f"{stored.stat().st_size} 1"
 
 
+def test_a_retry_is_recognised_in_a_mailbox_that_is_full_by_now_and_new_mail_is_refused(tmp_path, box):
+    service = make_service(tmp_path, quota=quota_rules("1000", patience_s=0.0))
+    assert service.quotas is not None
+    service.quotas.expects = service.ledger.may_come_again
+    first, replies = deliver(service, [A], BODY)
+    assert codes(replies) == [250]
+    put(box, 2000)
+    (box / "maildirsize").unlink()
+    first.release()  # the reply was lost
+
+    _, other = deliver(service, [A], b"other\r\n")
+    retried, again = deliver(service, [A], BODY)
+    retried.confirm()
+
+    assert (codes(again), codes(other)) == ([250], [552])
+    assert len(files(tmp_path, BOX_A)) == 1
+    assert leftovers(tmp_path) == []
+    assert ask(service, A, None).code == 552
+    assert service.ledger.intend([]) == []
+
+
 def test_no_lock_outlives_its_transaction(tmp_path, box):
     service = make_service(tmp_path, quota=quota_rules("1M"))
     deliver(service, [A], BODY)
