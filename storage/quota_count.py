@@ -11,7 +11,7 @@ from stat import S_ISREG
 
 from storage.directory import Directory
 from storage.errors import MailboxMissing, from_oserror
-from storage.folders import LEVELS, FolderNameError, Layout, decode_utf7
+from storage.folders import LEVELS, FolderNameError, FolderNames, Layout, decode_utf7
 from storage.quota_limit import Usage
 
 _SIZE_IN_NAME = re.compile(r",S=([0-9]{1,18})(?=[,:]|$)")
@@ -30,6 +30,7 @@ class Counting:
     layout: Layout = Layout.MAILDIRPP
     ignored: frozenset[str] = frozenset()  # folders as people see them, "Archive/2020"
     counts_trashed: bool = True
+    names: FolderNames = FolderNames.UTF7
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,8 @@ def _is_ignored(names: list[str], counting: Counting) -> bool:
     if not counting.ignored:
         return False
     try:
-        return "/".join(map(decode_utf7, names)) in counting.ignored
+        decode = decode_utf7 if counting.names is FolderNames.UTF7 else str
+        return "/".join(map(decode, names)) in counting.ignored
     except FolderNameError:
         return False  # somebody else's way to write names; what is in it takes room
 

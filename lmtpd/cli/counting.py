@@ -1,7 +1,7 @@
 """Which messages count for a quota, by the configuration."""
 
 from lmtpd.config import Config
-from storage.folders import Layout
+from storage.folders import FolderNames, Layout
 from storage.quota_count import Counting
 
 
@@ -10,4 +10,7 @@ def counting_of(config: Config, layout: Layout) -> Counting:
     quota = config.quota
     ignored = {each.folder for each in quota.folders if each.extra is None}
     counts_trashed = quota.deleted == "counted"
-    return Counting(layout, frozenset(ignored if counts_trashed else ignored | {"Trash"}), counts_trashed)
+    names = FolderNames(config.mailboxes.folder_names)
+    return Counting(
+        layout, frozenset(ignored if counts_trashed else ignored | {"Trash"}), counts_trashed, names
+    )

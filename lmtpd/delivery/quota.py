@@ -76,7 +76,8 @@ class Quotas:
         limit = mailbox.quota if mailbox.quota is not None else rules.default
         if (limit is not None and not limit) or folder in rules.ignored:
             return None
-        return QuotaBox(mailbox.maildir, Counting(mailbox.layout, rules.ignored, rules.counts_trashed), limit)
+        counting = Counting(mailbox.layout, rules.ignored, rules.counts_trashed, mailbox.names)
+        return QuotaBox(mailbox.maildir, counting, limit)
 
     def extra_of(self, folder: str | None) -> QuotaLimit:
         """Return what a folder may hold beyond the limit."""

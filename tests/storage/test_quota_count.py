@@ -4,7 +4,7 @@ import pytest
 
 from storage.directory import open_root
 from storage.disk import Disk
-from storage.folders import Layout
+from storage.folders import FolderNames, Layout
 from storage.quota_count import Counting, count, has_changed
 from storage.quota_limit import Usage
 from tests.support.quotas import make_maildir, put
@@ -81,6 +81,13 @@ def test_an_ignored_folder_does_not_count_and_its_neighbours_do(maildir, layout,
     put(make_maildir(maildir / f"{name}{'.' if layout is Layout.MAILDIRPP else '/'}Neu"), 20)
 
     assert usage(maildir, layout=layout, ignored=frozenset({"Bücher/Alt"})) == Usage(20, 1)
+
+
+def test_names_may_be_in_utf8(maildir):
+    put(make_maildir(maildir / ".Bücher"), 10)
+    put(make_maildir(maildir / ".B&APw-cher"), 20)
+
+    assert usage(maildir, names=FolderNames.UTF8, ignored=frozenset({"Bücher"})) == Usage(20, 1)
 
 
 def test_a_folder_in_somebody_elses_encoding_counts(maildir):
