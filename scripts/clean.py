@@ -19,8 +19,11 @@ from storage.listing import enter_folder, folders
 from storage.names import escaped_host
 from storage.owners import is_running
 from storage.removal import NotEmpty, remove_folder
+from storage.undo import outdated
 
 _DAY_S = 86_400
+# How long a repair can be taken back; as long as lmtpd keeps its history.
+UNDO_DAYS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,7 @@ class _Cleaning:
             directory = enter_folder(maildir, folder)
             for leftover in leftovers(directory, now=self.now, host=self.host, is_alive=is_running):
                 yield from self._judged(directory, folder.name, leftover)
+        yield from self._undo_logs(maildir)
         if self.empty_days is not None:
             yield from self._remove_folders(target, maildir, self.empty_days)
 
@@ -52,6 +56,19 @@ class _Cleaning:
             "idle_s": round(leftover.idle_s),
             "why": leftover.verdict.value,
         }
+
+    def _undo_logs(self, maildir: Directory) -> Iterator[Fact]:
+        for name, status in outdated(maildir, before=self.now - UNDO_DAYS * _DAY_S):
+            if not self.dry_run:
+                maildir.disk.unlink(name, dir_fd=maildir.fd)
+            yield {
+                "kind": self._kind(goes=True),
+                "folder": "INBOX",
+                "name": name,
+                "octets": status.st_size,
+                "idle_s": round(self.now - status.st_mtime),
+                "why": f"an undo log of maildir-check, older than {UNDO_DAYS} days",
+            }
 
     def _remove_folders(self, target: Target, maildir: Directory, days: int) -> Iterator[Fact]:
         # The deepest first, so that what lies above them may be empty then.
@@ -84,7 +101,8 @@ def maildir_clean(run: Run, *, empty_days: int | None, dry_run: bool, as_json: b
     """Remove from tmp/ what interrupted deliveries have left there, and say what and why.
 
     A file goes if nothing has touched it for 36 hours, or if its name says that a process of lmtpd on this
-    machine made it which is dead.  What may be a delivery under way stays.  Mail is never touched.
+    machine made it which is dead.  What may be a delivery under way stays.  Mail is never touched.  Undo logs
+    of maildir-check go after 30 days.
 
     \b
     Examples:

@@ -10,7 +10,7 @@ As root the log is root's: its owner can neither read nor change it, so root may
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -79,6 +79,15 @@ class UndoLog:
         """Let go of the file."""
         if self._fd is not None:
             self._maildir.disk.close(self._fd)
+
+
+def outdated(maildir: Directory, *, before: float) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield the logs that were last written before a moment, in seconds since 1970. OSError."""
+    for name in sorted(maildir.disk.list_names(maildir.fd)):
+        if _NAME.fullmatch(name):
+            status = maildir.disk.status(name, dir_fd=maildir.fd)
+            if status.st_mtime < before:
+                yield name, status
 
 
 def latest(maildir: Directory) -> str | None:

@@ -162,6 +162,20 @@ def test_a_folder_with_something_unknown_in_it_stays(tmp_path, clean, later):
     assert (maildir / ".Odd/cur").is_dir()
 
 
+@pytest.mark.parametrize("days, kinds_then", [(29, []), (31, ["removed"])])
+def test_an_undo_log_goes_after_thirty_days(tmp_path, clean, later, days, kinds_then):
+    maildir = new_maildir(tmp_path / "bob")
+    (maildir / "maildir-check.undo.1").touch()
+    (maildir / "maildir-check.undo.notes").touch()
+    later(24 * days)
+
+    result = clean(maildir, "--json")
+
+    assert [fact["kind"] for fact in result.facts] == kinds_then
+    assert (maildir / "maildir-check.undo.1").exists() == (not kinds_then)
+    assert (maildir / "maildir-check.undo.notes").exists()
+
+
 def test_one_broken_maildir_stops_no_other(tmp_path, clean, later):
     for user in ("alice", "bob", "carol"):
         new_maildir(tmp_path / user)

@@ -1,37 +1,65 @@
-"""The bar on a terminal."""
-
 import io
-import re
+import os
+import pty
+import subprocess
+import sys
 
 from rich.console import Console
 
-from scripts.shell.progress import OnTerminal
+from scripts.shell.progress import OnTerminal, Silent, meter
+from tests.support.requirements import ROOT
+from tests.support.scripting import new_maildir
 
 
-def shown(*words: tuple[int, float] | None, maildirs: int) -> str:
-    """Return the last line on a terminal after these words: messages with a share, or None for a Maildir."""
-    screen = io.StringIO()
-    with OnTerminal(Console(file=screen, force_terminal=True, width=100)) as meter:
-        meter.expect(maildirs)
-        for word in words:
-            if word is None:
-                meter.add_maildir()
-            else:
-                meter.add_messages(*word)
-        meter._progress.refresh()
-        lines = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", screen.getvalue())
-    return re.split(r"[\r\n]+", lines.strip())[-1]
+def test_how_far_how_fast_and_how_long(monkeypatch):
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=120, color_system=None)
+
+    with OnTerminal(console) as progress:
+        progress.expect(4)
+        progress.add_messages(1200)
+        progress.add_maildir()
+        progress._progress.refresh()
+        shown = out.getvalue()
+
+    assert "1/4" in shown
+    assert "Maildirs" in shown
+    assert "1,200 messages, " in shown
+    assert "/s" in shown
+    assert "-:--:--" in shown or "0:00:" in shown  # the time that remains
 
 
-def test_the_only_maildir_moves_the_bar_as_it_goes():
-    none, half = shown((1000, 0.0), maildirs=1), shown((1000, 0.5), maildirs=1)
+def test_no_terminal_no_progress(capsys):
+    with meter() as silent:
+        silent.expect(1)
+        silent.add_messages(1)
+        silent.add_maildir()
 
-    assert "1,000 messages, " in half
-    assert "╸" in half or "╺" in half, "a bar that has begun"
-    assert none != half
+    assert isinstance(silent, Silent)
+    assert capsys.readouterr().err == ""
 
 
-def test_of_many_maildirs_only_whole_ones_count():
-    assert "0/2 Maildirs" in shown((1000, 0.5), maildirs=2)
-    assert "1/2 Maildirs" in shown((1000, 0.5), None, (5, 0.1), maildirs=2)
-    assert "1/1 Maildirs" in shown((1000, 0.5), None, maildirs=1)
+def test_what_is_printed_goes_where_it_belongs(tmp_path):
+    maildir = new_maildir(tmp_path / "bob")
+    ours, theirs = pty.openpty()
+    code = "import sys; from scripts.stats import main; sys.exit(main())"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(maildir), "--json"],
+            cwd=ROOT, stdout=subprocess.PIPE, stderr=theirs, check=False,
+            env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
+        )  # fmt: skip
+    finally:
+        os.close(theirs)
+    seen = b""
+    try:
+        while piece := os.read(ours, 65536):
+            seen += piece
+    except OSError:
+        pass  # the other end is closed
+    os.close(ours)
+
+    assert done.returncode == 0
+    assert [line[:12] for line in done.stdout.splitlines()] == [b'{"maildir": ', b'{"kind": "to']
+    assert b"Maildirs" in seen
+    assert b'"kind"' not in seen
