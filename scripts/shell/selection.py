@@ -12,6 +12,7 @@ from lmtpd.cli.explain import parse_address
 from lmtpd.cli.failures import Failure as ServerFailure
 from lmtpd.cli.options import Settings, takes_settings
 from lmtpd.config import Config, Need
+from lmtpd.recipients.directory import Directory
 from lmtpd.recipients.everyone import everyone
 from lmtpd.recipients.mailbox import Mailbox, Mailboxes, Unavailable, Unknown
 from scripts.shell.failures import Failure, named
@@ -45,6 +46,7 @@ class Selection:
     maildir: str | None
     users: Sequence[str]
     is_everyone: bool
+    users_from: str | None = None  # a file of addresses, one a line; "-" is standard input
 
     def config(self) -> Config | None:
         """Read the configuration; None if the command line names none and needs none."""
@@ -62,8 +64,29 @@ class Selection:
         assert config is not None
         if self.is_everyone:
             yield from _everyone(config)
+        if self.users or self.users_from is not None:
+            yield from self._of_users(build_directory(config, Disk()))
+
+    def _of_users(self, directory: Directory) -> Iterator[Target]:
+        """Yield the Maildirs of the users who are named, each once: aliases may lead to the same."""
+        seen = set()
         for user in self.users:
-            yield _of_user(config, user)
+            target = _of_user(directory, user)
+            if target.where not in seen:
+                seen.add(target.where)
+                yield target
+        for user in _listed(self.users_from):
+            try:
+                target = _of_user(directory, user)
+            except Failure as exc:
+                # One line of many that is no mailbox stops nothing.
+                if exc.code not in (os.EX_NOUSER, os.EX_DATAERR):
+                    raise
+                click.echo(ascii(str(exc))[1:-1], err=True)
+                continue
+            if target.where not in seen:
+                seen.add(target.where)
+                yield target
 
 
 def takes_maildirs(rest: str = "") -> Callable[[Function], Function]:
@@ -81,29 +104,46 @@ def takes_maildirs(rest: str = "") -> Callable[[Function], Function]:
             positional: tuple[str, ...],
             users: tuple[str, ...],
             is_everyone: bool,
+            users_from: str | None,
             **others: object,
         ) -> int:
-            maildir, arguments = _divide(positional, is_named=not users and not is_everyone)
-            if users and is_everyone:
+            has_users = bool(users) or users_from is not None
+            maildir, arguments = _divide(positional, is_named=not has_users and not is_everyone)
+            if has_users and is_everyone:
                 raise click.UsageError("--all is everybody: --user is one too many")
             if rest:
                 others["arguments"] = arguments
             elif arguments:
                 raise click.UsageError(f"one Maildir, or --user, or --all; {arguments[0]!r} is one too many")
-            return function(Selection(settings, maildir, users, is_everyone), **others)
+            return function(Selection(settings, maildir, users, is_everyone, users_from), **others)
 
         decorated = takes_settings(command)
-        metavar = f"[MAILDIR] {rest}".rstrip()
-        for option in (
-            click.option("--all", "is_everyone", is_flag=True, help="All mailboxes of the configuration."),
-            click.option("--user", "users", metavar="ADDRESS", multiple=True,
-                         help="The mailbox of this address, as lmtpd would find it.  Repeatable."),
-            click.argument("positional", metavar=metavar, nargs=-1, type=click.Path()),
-        ):  # fmt: skip
+        argument = click.argument(
+            "positional", metavar=f"[MAILDIR] {rest}".rstrip(), nargs=-1, type=click.Path()
+        )
+        for option in (*_OPTIONS, argument):
             decorated = option(decorated)
         return decorated
 
     return decorate
+
+
+_OPTIONS = (
+    click.option("--all", "is_everyone", is_flag=True, help="All mailboxes below mailboxes.path."),
+    click.option(
+        "--users-from",
+        metavar="FILE",
+        type=click.Path(dir_okay=False, allow_dash=True),
+        help="The mailboxes of the addresses in FILE, one a line; - is standard input.",
+    ),
+    click.option(
+        "--user",
+        "users",
+        metavar="ADDRESS",
+        multiple=True,
+        help="The mailbox of this address, as lmtpd would find it.  Repeatable.",
+    ),
+)
 
 
 def given_path(path: str) -> MaildirPath:
@@ -138,12 +178,25 @@ def _everyone(config: Config) -> Iterator[Target]:
         raise named(exc) from exc
 
 
-def _of_user(config: Config, user: str) -> Target:
+def _listed(path: str | None) -> Iterator[str]:
+    """Yield the addresses in a file; empty lines and those that begin with # are none."""
+    if path is None:
+        return
+    try:
+        with click.open_file(path, encoding="utf-8", errors="surrogateescape") as file:
+            for line in file:
+                if (address := line.strip()) and not address.startswith("#"):
+                    yield address
+    except OSError as exc:
+        raise Failure(f"{path}: {exc.strerror}", os.EX_NOINPUT) from exc
+
+
+def _of_user(directory: Directory, user: str) -> Target:
     try:
         address = parse_address(user)
     except ServerFailure as exc:
         raise Failure(exc.message, exc.exit_code) from exc
-    match build_directory(config, Disk()).find(address):
+    match directory.find(address):
         case Mailbox() as mailbox:
             return Target(mailbox.maildir, mailbox.layout, user, may_be_missing=mailbox.create)
         case Mailboxes(mailboxes=several):

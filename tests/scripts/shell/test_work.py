@@ -160,6 +160,29 @@ def test_a_user_who_is_none(users, capfd):
     assert "nobody: no Maildir at" in result.err
 
 
+def test_users_from_a_file_each_once(users, tmp_path, capfd):
+    (tmp_path / "users").write_text("# ours\nu1\n\nnobody\nU1+detail\n@\nu3")
+
+    def job(target, maildir):
+        yield {"kind": "seen"}
+
+    result, tally = script_of(job, capfd)(
+        "--user", "u3", "--users-from", tmp_path / "users", "--mailboxes", f"{users}/{{user}}"
+    )
+
+    assert sorted(result.out.splitlines()) == ["seen u1", "seen u3"]
+    assert tally.maildirs == 2
+    assert "nobody: no Maildir at" in result.err
+    assert len(result.err.splitlines()) == 2
+
+
+def test_a_file_of_users_that_is_not_there(users, tmp_path, capfd):
+    result, _ = script_of(None, capfd)("--users-from", tmp_path / "none", "--mailboxes", f"{users}/{{user}}")
+
+    assert result.code == os.EX_NOINPUT
+    assert "No such file" in result.err
+
+
 def test_a_root_that_is_missing_is_no_mailbox_unknown(tmp_path, capfd):
     result, _ = script_of(None, capfd)("--user", "bob", "--mailboxes", f"{tmp_path}/gone/{{user}}")
 
