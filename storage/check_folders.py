@@ -17,7 +17,7 @@ from storage.making import SUBDIRECTORIES
 
 # What mail programs keep beside new/, cur/ and tmp/; hidden files apart.
 _COMPANIONS = re.compile(
-    r"maildir(folder|size|shared)|dovecot.*|courier.*|subscriptions.*|sieve.*|shared-.*|maildir-check\.undo.*|\.?lmtpd-trash"
+    r"maildir(folder|size|shared)|dovecot.*|courier.*|subscriptions.*|sieve.*|shared-.*|maildir-check\.undo.*|lmtpd-trash"
 )
 # What the owner's mail programs must be able to write. Modes are their own business.
 _SHARED = ("maildirsize", "maildirfolder", "dovecot", "subscriptions")

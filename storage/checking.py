@@ -22,9 +22,11 @@ from storage.findings import (
     SetOwner,
     Weight,
 )
+from storage.folders import Layout
 from storage.listing import PARTS, Folder, entries
 from storage.making import mode_of
 from storage.names import base_of
+from storage.trash import TOPS
 
 OTHERS = 0o007
 _LOOKED = 1000
@@ -110,7 +112,8 @@ def check_messages(  # Long because its loop, run for every message, calls no fu
             continue
         place = Place(here, part, name)
         if not S_ISREG(status.st_mode):
-            yield Finding("stray", place, f"{called(status)} among the messages")
+            if (part, name) != TOPS[Layout.FS]:
+                yield Finding("stray", place, f"{called(status)} among the messages")
             continue
         if base in known and _is_twice(directory, name):
             yield Finding("twice", place, "another message of the folder has the same name")

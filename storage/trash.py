@@ -2,8 +2,9 @@
 
     <Maildir>/lmtpd-trash/<when>-<script>-<random>/<folder's directories, or INBOX>/cur/<name>
 
-No mail reader shows it: in Maildir++ a folder begins with a dot, in the layout "fs" a reader shows none that
-does, so there it is `.lmtpd-trash`. A message goes in and comes back by one rename, and its place in the
+No mail reader shows it: in Maildir++ a folder begins with a dot. In the layout "fs" Dovecot shows every
+directory but new/, cur/ and tmp/, so there it lies in cur/, and begins with a dot, as what readers pass over
+does. A message goes in and comes back by one rename, and its place in the
 trash says where it belongs. So there is no list that could be wrong after a crash: at every moment a
 message is in its folder or in the trash, whole, with its name, flags and date.
 
@@ -29,7 +30,7 @@ from storage.messages import MessageFile, locate, messages
 from storage.quota_change import enter_change
 from storage.quota_limit import NOTHING, Usage
 
-NAMES = {Layout.MAILDIRPP: "lmtpd-trash", Layout.FS: ".lmtpd-trash"}
+TOPS = {Layout.MAILDIRPP: ("lmtpd-trash",), Layout.FS: ("cur", ".lmtpd-trash")}
 # Under one lock of Dovecot's, which waits meanwhile.
 GROUP = 512
 
@@ -92,7 +93,7 @@ class Trash:
     def batches(self, script: str) -> list[Batch]:
         """Return what a script has put here, the oldest first. OSError."""
         try:
-            top = self._maildir.enter(NAMES[self._layout])
+            top = self._top()
         except FileNotFoundError:
             return []
         found = (Batch.parse(name) for name in sorted(top.disk.list_names(top.fd)))
@@ -117,15 +118,15 @@ class Trash:
 
     def take_back(self, batch: Batch) -> Iterator[Returned]:
         """Put the messages of a batch where they were; what is empty then goes. Locked, OSError."""
-        top = self._maildir.enter(NAMES[self._layout])
+        top = self._top()
         yield from self._take_back_below(top.enter(batch.name), ())
         _remove_empty(top, batch.name)
-        _remove_if_empty(self._maildir, NAMES[self._layout])
+        self._remove_top_if_empty()
 
     def return_one(self, batch: Batch, folder: Folder, place: MessageFile) -> None:
         """Put back one message that was just taken out. OSError."""
-        directory = self._maildir
-        for part in (NAMES[self._layout], batch.name, *(folder.parts or (INBOX,))):
+        directory = self._top()
+        for part in (batch.name, *(folder.parts or (INBOX,))):
             directory = directory.enter(part)
         target = enter_folder(self._maildir, folder)
         _, octets = _move(directory, place, {part: _entered_or_made(target, part) for part in PARTS})
@@ -134,15 +135,15 @@ class Trash:
 
     def purge(self, batch: Batch) -> Usage:
         """Delete a batch for good; return what it held. OSError."""
-        top = self._maildir.enter(NAMES[self._layout])
+        top = self._top()
         usage = _delete(top, batch.name)
-        _remove_if_empty(self._maildir, NAMES[self._layout])
+        self._remove_top_if_empty()
         return usage
 
     def _put_group(
         self, batch: Batch, folder: Folder, source: Directory, group: list[MessageFile]
     ) -> Iterator[tuple[MessageFile, int]]:
-        target = self._made((NAMES[self._layout], batch.name, *(folder.parts or (INBOX,))))
+        target = self._made((*TOPS[self._layout], batch.name, *(folder.parts or (INBOX,))))
         parts = {part: _entered_or_made(target, part) for part in PARTS}
         target.sync()
         gone = []
@@ -156,6 +157,19 @@ class Trash:
             source.enter(changed).sync()
         enter_change(self._maildir, NOTHING - Usage(sum(octets for _, octets in gone), len(gone)))
         yield from gone
+
+    def _top(self) -> Directory:
+        directory = self._maildir
+        for part in TOPS[self._layout]:
+            directory = directory.enter(part)
+        return directory
+
+    def _remove_top_if_empty(self) -> None:
+        *above, name = TOPS[self._layout]
+        directory = self._maildir
+        for part in above:
+            directory = directory.enter(part)
+        _remove_if_empty(directory, name)
 
     def _made(self, parts: tuple[str, ...]) -> Directory:
         """Open a directory below the Maildir, made durably where it is missing."""

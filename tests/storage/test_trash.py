@@ -7,7 +7,7 @@ import pytest
 from storage.folders import Layout
 from storage.listing import INBOX, Folder, folders
 from storage.messages import MessageFile, messages
-from storage.trash import NAMES, Batch, Fate, Trash
+from storage.trash import TOPS, Batch, Fate, Trash
 from tests.support.arrivals import put
 from tests.support.scripting import new_maildir, opened, tree
 
@@ -56,7 +56,7 @@ def test_batches_are_told_by_script_and_age(maildir, trash):
     for batch, name in ((new, "1.x"), (old, "2.x:2,FS")):
         list(trash.put(batch, TOP, [messages(opened(maildir))[name[:3]]]))
     list(trash.put(other, Folder("A/B", (".A.B",)), [MessageFile("cur", "3.x:2,")]))
-    (maildir / NAMES[Layout.MAILDIRPP] / "something").mkdir()
+    (maildir.joinpath(*TOPS[Layout.MAILDIRPP], "something")).mkdir()
 
     assert trash.batches("expire") == [old, new]
     assert trash.batches("dedup") == [other]
@@ -143,7 +143,7 @@ def test_folders_in_each_other(tmp_path):
     for folder in (TOP, Folder("A", ("A",)), Folder("A/B", ("A", "B"))):
         assert list(trash.put(batch, folder, [MessageFile("cur", "1.x:2,S")]))
     assert [folder.name for folder in folders(opened(maildir), Layout.FS)] == ["INBOX", "A", "A/B"]
-    assert (maildir / ".lmtpd-trash").is_dir()
+    assert (maildir / "cur/.lmtpd-trash").is_dir()
 
     assert len(list(trash.take_back(batch))) == 3
 

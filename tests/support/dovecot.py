@@ -31,7 +31,7 @@ auth_username_format = %Lu
 first_valid_uid = 1
 first_valid_gid = 1
 mail_fsync = always
-mail_location = maildir:{mail}/%d/%n:INDEX={index}/%u
+mail_location = maildir:{mail}/%d/%n:LAYOUT={layout}:INDEX={index}/%u
 recipient_delimiter = +
 lmtp_save_to_detail_mailbox = no
 
@@ -80,8 +80,9 @@ service anvil {{
 class Dovecot:
     """A running instance; see `dovecot` for how to get one."""
 
-    def __init__(self, folder: Path, mail: Path) -> None:
+    def __init__(self, folder: Path, mail: Path, layout: str = "maildir++") -> None:
         self.folder = folder
+        self.layout = layout
         self.mail = mail
         self.lmtp_socket = folder / "lmtp"
         self.imap_socket = folder / "imap"
@@ -100,6 +101,7 @@ class Dovecot:
                 **paths,
                 log=self.log_file,
                 mail=self.mail,
+                layout=self.layout,
                 lmtp=self.lmtp_socket,
                 imap=self.imap_socket,
                 password=PASSWORD,
@@ -161,11 +163,11 @@ class _UnixImap(imaplib.IMAP4):
 
 
 @contextmanager
-def dovecot(mail: Path) -> Iterator[Dovecot]:
+def dovecot(mail: Path, layout: str = "maildir++") -> Iterator[Dovecot]:
     """Run a Dovecot whose users' Maildirs are `mail`/DOMAIN/USER, all of them belonging to OWNER."""
     need("root", "dovecot")
     with public_folder("dovecot") as folder:
-        instance = Dovecot(folder, mail)
+        instance = Dovecot(folder, mail, layout)
         try:
             instance.start()
             yield instance
