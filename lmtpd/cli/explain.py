@@ -8,7 +8,8 @@ import click
 
 from lmtpd.cli.directory import build_directory
 from lmtpd.cli.failures import Failure
-from lmtpd.cli.limits import explain_limits
+from lmtpd.cli.limits import explain_limits, has_no_room
+from lmtpd.cli.notices import explain_notices
 from lmtpd.cli.options import Settings, as_json, takes_settings
 from lmtpd.cli.owners import mailbox_disk, with_owners
 from lmtpd.cli.quota_facts import quota_facts
@@ -49,15 +50,17 @@ def explain(settings: Settings, *, address: str, size: int, as_json: bool) -> in
     facts: dict[str, str] = {}
     if isinstance(resolved, Unknown | Unavailable):
         facts["reason"] = resolved.reason
+    else:
+        facts["delivery notices"] = explain_notices(config)
     several = resolved.mailboxes if isinstance(resolved, Mailboxes) else ()
     for number, mailbox in enumerate(several or _only(resolved), 1):
         steps += [(step.question, step.answer) for step in explain_limits(config, mailbox)]
         quota = quota_facts(config, mailbox, octets=size)
         behind = f" {number}" if several else ""
         facts |= {name + behind: value for name, value in {**_facts(mailbox), **quota.facts}.items()}
-        if quota.refusal is not None:
-            reply = quota.refusal
-            code = os.EX_TEMPFAIL if reply.temporary else os.EX_UNAVAILABLE
+        refusal = replies.NO_SPACE if has_no_room(config, mailbox, octets=size) else quota.refusal
+        if refusal is not None:
+            reply, code = refusal, os.EX_TEMPFAIL if refusal.temporary else os.EX_UNAVAILABLE
     facts["reply"] = f"{reply.code} {reply.status} {reply.lines[0]}"
     if as_json:
         looked_up = [{"question": question, "answer": answer} for question, answer in steps]

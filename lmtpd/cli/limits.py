@@ -15,7 +15,7 @@ from lmtpd.recipients.owners import Recipients
 from lmtpd.report.records import Level
 from lmtpd.report.reporter import Reporter
 from storage.disk import Disk
-from storage.free_space import FreeSpace
+from storage.free_space import Free, FreeSpace
 
 # `limits.KEY`, and by what it counts.
 _RATES = {
@@ -70,6 +70,12 @@ def explain_limits(config: Config, mailbox: Mailbox) -> Iterator[Step]:
             yield Step(f"limit: {name} rate", f"{per_minute} recipients a minute and worker, by {by}")
 
 
+def has_no_room(config: Config, mailbox: Mailbox, *, octets: int) -> bool:
+    """Tell whether less than the floor would be left behind a message."""
+    floor, free = _floor(config.limits), _free(mailbox)
+    return floor is not None and free is not None and bool(floor.why_too_low(free, octets))
+
+
 def _breaker(limits: Limits, reporter: Reporter) -> Breaker:
     def opened(device: int, fault: Fault) -> None:
         reporter.event(
@@ -117,11 +123,17 @@ def _written(device: int) -> str:
 
 
 def _explain_floor(floor: Floor, mailbox: Mailbox) -> str:
-    where = next((path for path in (mailbox.maildir.path, mailbox.maildir.root) if os.path.isdir(path)), "/")
-    try:
-        free = FreeSpace(Disk()).of(where, where)
-    except OSError as exc:
-        return f"cannot be told: {exc}"
+    free = _free(mailbox)
+    if free is None:
+        return "cannot be told"
     inodes = "" if free.inodes is None else f", {free.inodes} inodes"
     why = floor.why_too_low(free, 0)
     return f"452 4.3.1: {why}" if why else f"enough: {free.octets} octets, {free.percent:.1f} %{inodes}"
+
+
+def _free(mailbox: Mailbox) -> Free | None:
+    where = next((path for path in (mailbox.maildir.path, mailbox.maildir.root) if os.path.isdir(path)), "/")
+    try:
+        return FreeSpace(Disk()).of(where, where)
+    except OSError:
+        return None

@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from lmtpd.cli.directory import build_directory
 from lmtpd.cli.limits import build_admission
+from lmtpd.cli.notices import build_notices
 from lmtpd.cli.owners import mailbox_disk, place_apart, with_owners
 from lmtpd.cli.quotas import build_quotas, keeper_of
 from lmtpd.config import Config
@@ -80,10 +81,14 @@ def build_service(  # Long because every collaborator is made here
         housekeeper=housekeeper,
         token=owner.token,
         apart=place_apart(config, names, dead_tokens),
+        refuses_loops=config.delivery.loops == "refuse",
+        notices=build_notices(config, reporter=reporter),
         single_instance=SingleInstance(config.delivery.single_instance),
     )
     service.keeper = keeper_of(config, service)
     reporter.start(HistoryRows(history))
+    if service.notices is not None:
+        service.notices.start()
     housekeeper.start()
     return service
 

@@ -12,6 +12,7 @@ from lmtpd.config.keys import LISTENERS
 from lmtpd.config.problems import Finding
 from lmtpd.config.recipient_checks import check_recipients, check_sources, needs_site_path, recipient_warnings
 from lmtpd.config.schema import Config, TcpListener, UnixListener
+from lmtpd.config.submission_checks import check_submission
 from lmtpd.config.values import RECIPIENT
 
 # Postfix's default; an instance elsewhere is recognised by what lies in its queue directory.
@@ -46,6 +47,10 @@ def check(config: Config, needs: Set[Need]) -> Iterator[Finding]:
     yield from _listeners(config)
     yield from _server(config)
     yield from _quota(config)
+    yield from check_submission(
+        config.submission,
+        {str(each).removeprefix("tcp:") for each in config.sockets if isinstance(each, TcpListener)},
+    )
     yield from _metrics(config)
     yield from check_recipients(config)
     if Need.MAILBOXES in needs:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from lmtpd.config.places import KeyPath
 from lmtpd.config.schema import Config, Metrics, UnixListener
 from lmtpd.config.section import Section
+from lmtpd.config.submission import SmtpServer
 from lmtpd.config.template import Template
 from storage.quota_limit import QuotaLimit
 
@@ -44,7 +45,7 @@ def _plain(section: Section, name: str, value: object) -> object:
         return str(section).removeprefix("tcp:")
     if isinstance(value, Template):
         return value.text
-    if isinstance(value, QuotaLimit):
+    if isinstance(value, QuotaLimit | SmtpServer):
         return str(value)
     if isinstance(value, Mapping):
         return {key: list(each) if isinstance(each, tuple) else each for key, each in value.items()}

@@ -22,6 +22,7 @@ from lmtpd.config.owners import Owners
 from lmtpd.config.quota import Quota
 from lmtpd.config.recipients import MaildirsSource, RecipientSource
 from lmtpd.config.section import PathText, Section, Switch
+from lmtpd.config.submission import Submission
 from lmtpd.config.template import Template, parse_template
 
 LEAVE_AS_IS = -1  # for os.chown
@@ -34,6 +35,7 @@ Commit = Annotated[
 Durability = Annotated[Literal["full", "data", "none"], values.choice("full", "data", "none")]
 Duplicates = Annotated[Literal["unconfirmed", "off"], values.choice("unconfirmed", "off")]
 SingleInstance = Annotated[Literal["off", "link", "share"], values.choice("off", "link", "share")]
+Loops = Annotated[Literal["refuse", "deliver"], values.choice("refuse", "deliver")]
 OnFailure = Annotated[Literal["defer", "deliver"], values.choice("defer", "deliver")]
 LogFormat = Annotated[Literal["text", "json"], values.choice("text", "json")]
 LogTarget = Annotated[Literal["stderr", "journal"], values.choice("stderr", "journal")]
@@ -145,6 +147,8 @@ class Delivery(Section):
     durability: Durability = "full"
     duplicates: Duplicates = "unconfirmed"
     single_instance: SingleInstance = "off"
+    # A message that names the mailbox in its Delivered-To; "deliver" is for what migrates.
+    loops: Loops = "refuse"
     # From the dot to the last reply.  Postfix waits 600 s (lmtp_data_done_timeout) and then sends again.
     deadline_s: Annotated[int, values.whole(1, 540)] = 240
 
@@ -203,6 +207,7 @@ class Config(Section):
     domains: Mapping[str, Domain] = {}
     aliases: Annotated[Mapping[str, tuple[str, ...]], BeforeValidator(source_values.aliases)] = {}
     delivery: Delivery = Delivery()
+    submission: Submission = Submission()
     quota: Quota = Quota()
     ledger: Ledger = Ledger()
     log: Log = Log()
@@ -265,6 +270,11 @@ class Config(Section):
     def quota_path(self) -> Path:
         """The SQLite file that knows which mailboxes are full, and since when."""
         return Path(self.state, "quota.db")
+
+    @property
+    def outbox_path(self) -> Path:
+        """The SQLite file of notices that are owed."""
+        return Path(self.state, "outbox.db")
 
     @property
     def metrics_address(self) -> str | tuple[str, int] | None:

@@ -121,7 +121,10 @@ class Admission:
             if answer.error is not None and is_of_file_system(answer.error):
                 self._failed(device, Fault(answer.detail, is_full=False))
             return answer
-        return self._why_not(answer.mailbox, device, octets=octets) or answer
+        for mailbox in (answer.mailbox, *answer.others):
+            if (why_not := self._why_not(mailbox, device, octets=octets)) is not None:
+                return why_not
+        return answer
 
     def at_work_in(self, mailbox: Mailbox) -> AtWork:
         """Return what every call into the mailbox stands in."""

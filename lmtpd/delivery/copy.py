@@ -2,8 +2,10 @@
 
 import hashlib
 
+from lmtpd.delivery.headers import original_recipient
 from lmtpd.delivery.outcomes import Delivered, Outcome
 from lmtpd.delivery.slots import UNWATCHED, AtWork
+from lmtpd.protocol.events import RecipientOffered
 from lmtpd.recipients.mailbox import Mailbox
 from storage.ledger import Record
 from storage.maildir import Maildir
@@ -15,17 +17,19 @@ class Copy:
     """The state of one accepted recipient. Confined to the thread of its connection."""
 
     __slots__ = ("address", "at_work", "file", "folder", "key", "mailbox", "maildir", "occurrence",
-                 "original", "outcome", "path", "recorded", "reservation", "siblings", "staged",
+                 "original", "outcome", "parameters", "path", "recorded", "reservation", "siblings", "staged",
                  "twin", "unless_known")  # fmt: skip
 
     def __init__(
-        self, mailbox: Mailbox, *, path: bytes, occurrence: int, original: str, twin: "Copy | None"
+        self, mailbox: Mailbox, event: RecipientOffered, *, occurrence: int, twin: "Copy | None"
     ) -> None:
         self.mailbox = mailbox
         self.address = mailbox.address
-        self.path = path  # the forward-path as issued, without angle brackets
+        self.path = event.path  # the forward-path as issued, without angle brackets
         self.occurrence = occurrence  # the k-th time this path was issued in the transaction
-        self.original = original or mailbox.alias  # the address before aliases, from ORCPT or ours
+        self.parameters = event.parameters  # of RCPT
+        # The address before aliases, the client's or ours.
+        self.original = original_recipient(event.parameters.get("ORCPT", b"")) or mailbox.alias
         self.twin = twin  # the same recipient named before: one copy, a reply each
         self.siblings: tuple[Copy, ...] = ()  # all copies of an alias, this one too; the first has the reply
         self.folder = mailbox.folder

@@ -10,12 +10,15 @@ import time
 from dataclasses import dataclass
 
 from lmtpd.protocol.commands import decode_xtext
+from lmtpd.protocol.events import Envelope
 
 HEADER_OCTETS = 128 * 1024  # of the message's top; Postfix's own header_size_limit is 102,400
 
 _RETURN_PATH = re.compile(rb"^return-path[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*", re.IGNORECASE | re.MULTILINE)
 _MESSAGE_ID = re.compile(rb"^message-id[ \t]*:\s*([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
 _RECEIVED = re.compile(rb"^received[ \t]*:((?:[^\n]*\n[ \t])*[^\n]*)", re.IGNORECASE | re.MULTILINE)
+_DELIVERED_TO = re.compile(rb"^delivered-to[ \t]*:([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
+_CODE_POINT = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}")
 _QUEUE_ID = re.compile(rb"\sid\s+([A-Za-z0-9]{1,64})\b")
 _HELO = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -77,9 +80,29 @@ def original_recipient(orcpt: bytes) -> str:
     if not semicolon or kind.lower() not in (b"rfc822", b"utf-8"):
         return ""
     try:
+        if kind.lower() == b"utf-8":
+            return _decode_unitext(encoded.decode("utf-8"))
         return decode_xtext(encoded)
     except ValueError:
         return ""
+
+
+def delivered_to_of(header: bytes) -> frozenset[str]:
+    """The addresses in Delivered-To fields: the mailboxes that the message has been in."""
+    return frozenset(map(_folded_domain, map(_printable, _DELIVERED_TO.findall(header))))
+
+
+def _folded_domain(address: str) -> str:
+    local, at, domain = address.removeprefix("<").removesuffix(">").rpartition("@")
+    return local + at + domain.lower()
+
+
+def _decode_unitext(text: str) -> str:
+    """Undo "\\x{HEX}" (RFC 6533 3); ValueError for what is no character, or not printable."""
+    decoded = _CODE_POINT.sub(lambda found: chr(int(found[1], 16)), text)
+    if not decoded.isprintable():
+        raise ValueError("not printable")
+    return decoded
 
 
 def _printable(raw: bytes) -> str:
@@ -97,6 +120,18 @@ class Trace:
     protocol: str  # LMTP | LMTPS | UTF8LMTP | UTF8LMTPS
     transaction_id: str
     date: str
+
+    @classmethod
+    def of(cls, envelope: Envelope, address: str, hostname: str, *, transaction: str, date: str) -> "Trace":
+        """Take from the envelope what it tells. address: of a TCP peer, else empty."""
+        return cls(
+            sender=str(envelope.sender) if envelope.sender is not None else "",
+            source=source_clause(envelope.helo, address),
+            hostname=hostname,
+            protocol=protocol_name(tls=envelope.tls, smtputf8=envelope.smtputf8),
+            transaction_id=transaction,
+            date=date,
+        )
 
     def fields(self, address: str, original: str = "", *, blanks: int = 0) -> bytes:
         """The fields on top of one recipient's copy, LF line ends, in UTF-8 (RFC 6532).

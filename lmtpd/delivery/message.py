@@ -11,7 +11,7 @@ BODY=BINARYMIME not even the line ends change.
 import hashlib
 from typing import Protocol
 
-from lmtpd.delivery.headers import HEADER_OCTETS, header_end, hops_of, without_return_path
+from lmtpd.delivery.headers import HEADER_OCTETS, delivered_to_of, header_end, hops_of, without_return_path
 
 MEMORY_OCTETS = 128 * 1024  # as Dovecot: larger bodies go to disk as they arrive
 
@@ -29,7 +29,7 @@ class Spool(Protocol):
 class Message:
     """A received body in its form on disk. Immutable; its spool file belongs to who made it."""
 
-    __slots__ = ("_data", "digest", "header", "hops", "octets", "wire_octets")
+    __slots__ = ("_data", "_passed", "digest", "header", "hops", "octets", "wire_octets")
 
     def __init__(
         self, data: bytes | None, *, header: bytes, octets: int, wire_octets: int, digest: bytes
@@ -40,6 +40,13 @@ class Message:
         self.wire_octets = wire_octets  # with every LF on disk sent as CRLF: what W= counts
         self.digest = digest  # SHA-256 of the octets as received, before anything was changed
         self.hops = hops_of(header)
+        self._passed: frozenset[str] | None = None
+
+    def has_passed(self, address: str) -> bool:
+        """Whether it was delivered to the mailbox of this address before, as Delivered-To tells."""
+        if self._passed is None:
+            self._passed = delivered_to_of(self.header)
+        return address in self._passed
 
     @property
     def data(self) -> bytes | None:

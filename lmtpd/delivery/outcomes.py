@@ -80,7 +80,7 @@ _REPLIES: dict[Cause, Reply] = {
     Cause.TOO_SLOW: replies.IDLE_TOO_LONG,
     Cause.BUG: replies.LOCAL_ERROR,
     Cause.TOO_LARGE: replies.TOO_LARGE,
-    Cause.LOOP: replies.HOP_COUNT,
+    Cause.LOOP: replies.LOOPS,
 }
 
 # What may be final or not, by setting.

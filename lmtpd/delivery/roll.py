@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from lmtpd.delivery.copy import Copy
-from lmtpd.delivery.headers import original_recipient
 from lmtpd.delivery.outcomes import Delivered
 from lmtpd.protocol.events import RecipientOffered
 from lmtpd.recipients.mailbox import Mailbox
@@ -29,9 +28,8 @@ class Roll:
         twin = self._known.get(identity)
         occurrence = self._issued.get(event.path, 0)
         self._issued[event.path] = occurrence + 1
-        original = original_recipient(event.parameters.get("ORCPT", b""))
         copies = [
-            Copy(mailbox, path=event.path, occurrence=occurrence, original=original, twin=twin)
+            Copy(mailbox, event, occurrence=occurrence, twin=twin)
             for mailbox in (mailboxes if twin is None else mailboxes[:1])
         ]
         if len(copies) > 1:

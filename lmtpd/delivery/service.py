@@ -11,6 +11,7 @@ from lmtpd.delivery.headers import DateClock
 from lmtpd.delivery.headings import SingleInstance
 from lmtpd.delivery.housekeeping import Housekeeper
 from lmtpd.delivery.intent import Intents
+from lmtpd.delivery.notices import Notices
 from lmtpd.delivery.plan import Filter
 from lmtpd.delivery.quota import Quotas
 from lmtpd.recipients.owners import Recipients
@@ -59,6 +60,8 @@ class Service:
         None  # opens the place of bodies for several owners; None: one owns all
     )
     single_instance: SingleInstance = SingleInstance.OFF
+    refuses_loops: bool = True  # a message whose Delivered-To names the mailbox (RFC 5321 6.3)
+    notices: Notices | None = None  # None: DSN is not offered
     admission: Admission | None = None  # None: no limits on recipients
     dates: DateClock = field(default_factory=DateClock)
     _count: Iterator[int] = field(default_factory=itertools.count)
@@ -72,6 +75,8 @@ class Service:
         if self.keeper is not None:
             self.keeper.stop()
         self.housekeeper.stop()
+        if self.notices is not None:
+            self.notices.stop()
         self.ledger.close()
         self.directory.close()
         self.reporter.close()

@@ -11,6 +11,7 @@ from lmtpd.delivery.copy import Copy
 from lmtpd.delivery.headers import Trace
 from lmtpd.delivery.headings import Headings, SingleInstance
 from lmtpd.delivery.message import Message, bare_lf_count
+from lmtpd.delivery.outcomes import Cause, Refused
 from lmtpd.delivery.service import Service
 from lmtpd.delivery.spool import MailboxSpool
 from lmtpd.protocol.events import Envelope
@@ -34,6 +35,7 @@ class Stager:
         "_maildirs",
         "_originals",
         "_quotas",
+        "_refuses_loops",
         "_single_instance",
         "filter_s",
     )
@@ -43,6 +45,7 @@ class Stager:
         self._filter = service.filter
         self._quotas = service.quotas
         self._apart = service.apart
+        self._refuses_loops = service.refuses_loops
         self._single_instance = service.single_instance
         self._envelope = envelope
         self._headings = Headings(trace_of, binary=envelope.body == "BINARYMIME")
@@ -62,6 +65,9 @@ class Stager:
 
     def write(self, copy: Copy, message: Message, spool: MailboxSpool) -> None:
         """Decide, and write the copy into tmp/ of the folder that the plan names."""
+        if self._refuses_loops and message.has_passed(copy.address):
+            copy.outcome = Refused(Cause.LOOP, f"Delivered-To: {copy.address} is in its header already")
+            return
         asked = time.monotonic()
         plan = self._filter.decide(message, copy.mailbox)
         self.filter_s += time.monotonic() - asked

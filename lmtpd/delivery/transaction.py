@@ -11,7 +11,7 @@ from functools import partial
 from lmtpd.delivery import alias
 from lmtpd.delivery.barrier import Client, barrier
 from lmtpd.delivery.copy import Copy
-from lmtpd.delivery.headers import Trace, protocol_name, source_clause
+from lmtpd.delivery.headers import Trace
 from lmtpd.delivery.message import Incoming
 from lmtpd.delivery.outcomes import Cause, Deferred, Delivered, deferred_by, refused_by, reply_for
 from lmtpd.delivery.peer import Peer
@@ -46,6 +46,7 @@ class Transaction:
         self._held: list[Copy] = []
         self._receiving = False  # the body has begun and not ended
         self._refusal: Reply | None = None
+        self._header = b""
 
     def offer(self, event: RecipientOffered) -> Reply:
         """Answer RCPT: resolve the address, and accept or refuse it."""
@@ -97,6 +98,7 @@ class Transaction:
                 yield from self._hold()
                 return
             self._commit(client)  # 3 intend, 4 barrier, 5 publish
+            self._owe_notices()
             for copy in self._copies:
                 reply = self._settle(copy)
                 if copy.has_reply:
@@ -114,6 +116,7 @@ class Transaction:
         held, self._held = self._held, []
         if held:
             self._commit(None)
+            self._owe_notices()
             for copy in held:
                 self._settle_and_report(copy)
             self.confirm()
@@ -160,6 +163,7 @@ class Transaction:
         self._receiving = False
         self._refusal = refusal
         message = self._incoming.finish()
+        self._header = message.header
         self._summary.received(message.header, message.octets)
         for copy in self._copies:
             if refusal is not None:
@@ -238,6 +242,14 @@ class Transaction:
         outcome = copy.outcome or Delivered(copy.file)  # undecided is what `hold` answers 250
         return reply_for(outcome, address=copy.address, transaction_id=self.id)
 
+    def _owe_notices(self) -> None:
+        """Write down which "delivered" notices are owed, before the first reply is out."""
+        notices = self._service.notices
+        if notices is not None and notices.wants(self.envelope, self._copies):
+            for copy in self._copies:
+                self._settle(copy)
+            notices.owe(self.id, self.envelope, self._copies, header=self._header)
+
     def _settle_and_report(self, copy: Copy) -> Reply:
         reply = self._settle(copy)
         self._report(copy)
@@ -261,14 +273,9 @@ class Transaction:
         return answer.reply
 
     def _trace(self) -> Trace:
-        envelope = self.envelope
-        return Trace(
-            sender=str(envelope.sender) if envelope.sender is not None else "",
-            source=source_clause(envelope.helo, self.peer.address),
-            hostname=self._service.hostname,
-            protocol=protocol_name(tls=envelope.tls, smtputf8=envelope.smtputf8),
-            transaction_id=self.id,
-            date=self._service.dates(),
+        service = self._service
+        return Trace.of(
+            self.envelope, self.peer.address, service.hostname, transaction=self.id, date=service.dates()
         )
 
     def _guard(self, copy: Copy, step: Callable[[Copy], None]) -> None:

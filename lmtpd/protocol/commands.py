@@ -1,4 +1,4 @@
-"""What follows the verb: arguments and parameters of each command (RFC 5321 4.1.1, RFC 1870, 3030, 6531).
+"""What follows the verb: arguments and parameters of each command (RFC 5321 4.1.1, 1870, 3030, 3461, 6531).
 
 Functions from bytes to values; a BadCommand carries the reply that refuses.  None knows the session's state.
 """
@@ -13,6 +13,8 @@ from lmtpd.protocol.events import NO_PARAMETERS, BodyType
 from lmtpd.protocol.replies import Reply
 
 SIZE_DIGITS = 20  # RFC 1870 3
+ENVID_CHARACTERS = 100  # RFC 3461 4.4, once decoded
+ORCPT_OCTETS = 500  # RFC 3461 4.2
 XFORWARD_OCTETS = 255  # of one value, as Postfix's smtpd allows
 
 _BODY_TYPES: dict[bytes, BodyType] = {b"7BIT": "7BIT", b"8BITMIME": "8BITMIME", b"BINARYMIME": "BINARYMIME"}
@@ -24,6 +26,7 @@ _PRINTABLE_WORD = re.compile(rb"[\x21-\x7e]+").fullmatch
 # RFC 3461 4; lower-case digits are taken as Postfix takes them.
 _XTEXT = re.compile(rb"(?:[\x21-\x2a\x2c-\x3c\x3e-\x7e]|\+[0-9A-Fa-f]{2})+").fullmatch
 _XTEXT_PAIR = re.compile(rb"\+(..)")
+_NOTIFY = re.compile(rb"NEVER|(?:SUCCESS|FAILURE|DELAY)(?:,(?:SUCCESS|FAILURE|DELAY))*").fullmatch
 _ADDRESS_TYPE = re.compile(rb"[A-Za-z0-9-]+").fullmatch
 
 
@@ -60,7 +63,7 @@ def refuse_argument(argument: bytes) -> None:
         raise BadCommand(replies.NO_ARGUMENT_ALLOWED)
 
 
-def parse_mail(argument: bytes) -> tuple[Address | None, bytes, MailParameters]:
+def parse_mail(argument: bytes, *, dsn: bool = False) -> tuple[Address | None, bytes, MailParameters]:
     """Parse what follows MAIL; return (sender, path as issued, parameters)."""
     if argument[:6].upper() != b"FROM:<":
         raise BadCommand(replies.MAIL_SYNTAX)
@@ -70,13 +73,15 @@ def parse_mail(argument: bytes) -> tuple[Address | None, bytes, MailParameters]:
         raise BadCommand(replies.bad_sender(str(exc))) from exc
     path = argument[6 : end + 4]
     rest = argument[end + 5 :]
-    parameters = _parse_mail_parameters(rest) if rest else _NO_MAIL_PARAMETERS
+    parameters = _parse_mail_parameters(rest, dsn=dsn) if rest else _NO_MAIL_PARAMETERS
     if not parameters.smtputf8 and not path.isascii():  # only now do we know: SMTPUTF8 stands behind the path
         raise BadCommand(replies.NEEDS_SMTPUTF8)
     return sender, path, parameters
 
 
-def parse_rcpt(argument: bytes, *, smtputf8: bool) -> tuple[Address, bytes, Mapping[str, bytes]]:
+def parse_rcpt(
+    argument: bytes, *, smtputf8: bool, dsn: bool = False
+) -> tuple[Address, bytes, Mapping[str, bytes]]:
     """Parse what follows RCPT; return (recipient, path as issued, parameters)."""
     if argument[:4].upper() != b"TO:<":
         raise BadCommand(replies.RCPT_SYNTAX)
@@ -89,7 +94,8 @@ def parse_rcpt(argument: bytes, *, smtputf8: bool) -> tuple[Address, bytes, Mapp
     if recipient is None:
         raise BadCommand(replies.bad_recipient("null address"))
     rest = argument[end + 3 :]
-    return recipient, argument[4 : end + 2], _parse_rcpt_parameters(rest) if rest else NO_PARAMETERS
+    parameters = _parse_rcpt_parameters(rest, dsn=dsn) if rest else NO_PARAMETERS
+    return recipient, argument[4 : end + 2], parameters
 
 
 def parse_bdat(argument: bytes) -> tuple[int, bool]:
@@ -136,11 +142,11 @@ def is_cancelled(buffered: bytes) -> bool:
     return not begun or not b"MAIL ".startswith(begun[:5])
 
 
-def _parse_mail_parameters(text: bytes) -> MailParameters:
+def _parse_mail_parameters(text: bytes, *, dsn: bool) -> MailParameters:
     size: int | None = None
     body: BodyType = "7BIT"
     smtputf8 = False
-    others = NO_PARAMETERS
+    others: dict[str, bytes] = {}
     for keyword, value in _split_parameters(text, replies.MAIL_SYNTAX).items():
         match keyword:
             case b"SIZE":
@@ -150,19 +156,26 @@ def _parse_mail_parameters(text: bytes) -> MailParameters:
             case b"SMTPUTF8":
                 smtputf8 = _parse_smtputf8(value)
             case b"AUTH":  # not offered, but nothing to refuse mail for: it is not us who must trust it
-                others = {"AUTH": _parse_auth(value)}
+                others["AUTH"] = _parse_auth(value)
+            case b"RET" if dsn:
+                others["RET"] = _parse_ret(value)
+            case b"ENVID" if dsn:
+                others["ENVID"] = _parse_envid(value)
             case _:
                 raise BadCommand(replies.UNKNOWN_PARAMETER)
-    return MailParameters(size, body, smtputf8=smtputf8, others=others)
+    return MailParameters(size, body, smtputf8=smtputf8, others=others or NO_PARAMETERS)
 
 
-def _parse_rcpt_parameters(text: bytes) -> Mapping[str, bytes]:
+def _parse_rcpt_parameters(text: bytes, *, dsn: bool) -> Mapping[str, bytes]:
     parameters = {}
     for keyword, value in _split_parameters(text, replies.RCPT_SYNTAX).items():
-        # Belongs to DSN, which we do not offer; harmless, and it tells the address before all aliases.
-        if keyword != b"ORCPT":
-            raise BadCommand(replies.UNKNOWN_PARAMETER)
-        parameters["ORCPT"] = _parse_orcpt(value)
+        match keyword:
+            case b"ORCPT":  # also without DSN: harmless, and it tells the address before all aliases
+                parameters["ORCPT"] = _parse_orcpt(value)
+            case b"NOTIFY" if dsn:
+                parameters["NOTIFY"] = _parse_notify(value)
+            case _:
+                raise BadCommand(replies.UNKNOWN_PARAMETER)
     return parameters
 
 
@@ -210,9 +223,35 @@ def _parse_auth(value: bytes) -> bytes:
     return mailbox
 
 
+def _parse_ret(value: bytes) -> bytes:
+    ret = value[1:].upper()
+    if ret not in (b"FULL", b"HDRS"):
+        raise BadCommand(replies.BAD_PARAMETER)
+    return ret
+
+
+def _parse_envid(value: bytes) -> bytes:
+    try:
+        decoded = decode_xtext(value[1:])
+    except ValueError as exc:
+        raise BadCommand(replies.BAD_PARAMETER) from exc
+    if not decoded.isascii() or len(decoded) > ENVID_CHARACTERS:
+        raise BadCommand(replies.BAD_PARAMETER)
+    return value[1:]
+
+
+def _parse_notify(value: bytes) -> bytes:
+    notify = value[1:].upper()
+    if _NOTIFY(notify) is None:
+        raise BadCommand(replies.BAD_PARAMETER)
+    return notify
+
+
 def _parse_orcpt(value: bytes) -> bytes:
     address_type, _, address = value[1:].partition(b";")
     try:
+        if len(value) > ORCPT_OCTETS + 1:
+            raise ValueError("too long")
         if _ADDRESS_TYPE(address_type) is None:
             raise ValueError("bad address type")
         if (

@@ -26,7 +26,7 @@ class Envelope:
     helo: str  # what the client calls itself in LHLO
     tls: bool
     forwarded: Mapping[str, str]  # XFORWARD: upper-case names, printable values, only what is known
-    parameters: Mapping[str, bytes]  # tolerated without having been offered: AUTH
+    parameters: Mapping[str, bytes]  # AUTH, tolerated without having been offered; RET; ENVID, in xtext
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class RecipientOffered:
 
     address: Address
     path: bytes  # as issued, without "<" and ">"
-    parameters: Mapping[str, bytes]  # ORCPT, as issued: not decoded
+    parameters: Mapping[str, bytes]  # ORCPT, as issued: not decoded; NOTIFY, in upper case
 
 
 @dataclass(frozen=True, slots=True)

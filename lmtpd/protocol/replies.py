@@ -60,10 +60,10 @@ def greeting(hostname: str) -> Reply:
     return Reply(220, "", (f"{hostname} LMTP",))
 
 
-def hello(hostname: str, *, octets: int, starttls: bool, xforward: bool) -> Reply:
+def hello(hostname: str, *, octets: int, starttls: bool, xforward: bool, dsn: bool = False) -> Reply:
     """Return the reply to LHLO: what we offer.  octets is the limit of a message.
 
-    DSN is not offered: Postfix would then leave the "delivered" notices to us.
+    dsn: we offer it only where we can send the "delivered" notices that Postfix then leaves to us.
     """
     lines = [
         hostname,
@@ -75,6 +75,8 @@ def hello(hostname: str, *, octets: int, starttls: bool, xforward: bool) -> Repl
         f"SIZE {octets}",
         "SMTPUTF8",
     ]
+    if dsn:
+        lines.append("DSN")
     if starttls:
         lines.append("STARTTLS")
     if xforward:
@@ -176,4 +178,4 @@ NO_SPACE = Reply(452, "4.3.1", ("Insufficient system storage",))
 
 MAILBOX_UNKNOWN = Reply(550, "5.1.1", ("No such mailbox",))
 QUOTA_EXCEEDED = Reply(552, "5.2.2", ("Mailbox full",))
-HOP_COUNT = Reply(554, "5.4.6", ("Too many hops, this mail loops",))
+LOOPS = Reply(554, "5.4.6", ("This mail loops",))

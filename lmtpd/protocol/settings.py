@@ -24,6 +24,7 @@ class SessionSettings:
     bad_commands: int = 10  # in a row; the next one ends the session (Dovecot 10, Postfix 20)
     command_octets: int = 4096  # of a line, its CRLF included (Dovecot, Cyrus)
     starttls: bool = False
+    dsn: bool = False  # the "delivered" notices that are then ours are sent (RFC 3461)
     xforward: bool = False  # the peer is trusted to tell who its client is
 
     def hello(self, *, tls: bool) -> Reply:
@@ -33,6 +34,7 @@ class SessionSettings:
             octets=self.message_octets,
             starttls=self.starttls and not tls,
             xforward=self.xforward,
+            dsn=self.dsn,
         )
 
     def refused_verbs(self, *, tls: bool) -> dict[bytes, Reply]:

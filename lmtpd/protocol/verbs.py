@@ -25,7 +25,7 @@ def lhlo(talk: Conversation, argument: bytes, after: State) -> None:
 def mail(talk: Conversation, argument: bytes, after: State) -> None:
     """Begin a transaction (RFC 5321 4.1.1.2)."""
     talk.state = TURNED_AWAY  # unless we get to the end
-    sender, path, parameters = commands.parse_mail(argument)
+    sender, path, parameters = commands.parse_mail(argument, dsn=talk.settings.dsn)
     if parameters.size is not None and parameters.size > talk.settings.message_octets:
         raise BadCommand(replies.TOO_LARGE)
     envelope = Envelope(
@@ -48,7 +48,9 @@ def mail(talk: Conversation, argument: bytes, after: State) -> None:
 def rcpt(talk: Conversation, argument: bytes, after: State) -> None:
     """Ask for a recipient (RFC 5321 4.1.1.3)."""
     transaction = talk.transaction
-    address, path, parameters = commands.parse_rcpt(argument, smtputf8=transaction.envelope.smtputf8)
+    address, path, parameters = commands.parse_rcpt(
+        argument, smtputf8=transaction.envelope.smtputf8, dsn=talk.settings.dsn
+    )
     if transaction.accepted >= talk.settings.recipients:
         raise BadCommand(replies.TOO_MANY_RECIPIENTS)
     talk.ask(RecipientOffered(address, path, parameters), after, _rcpt_answered)

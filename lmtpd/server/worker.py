@@ -258,6 +258,7 @@ class Worker:
             recipients=limits.recipients,
             bad_commands=limits.bad_commands,
             starttls=starttls,
+            dsn=self._config.submission.is_configured,
             xforward=xforward,
         )
 

@@ -104,6 +104,10 @@ class Postfix:
         os.chown(self._data, user.pw_uid, user.pw_gid)
         (self.config / "master.cf").write_text(MASTER_CF.format(port=f"127.0.0.1:{self.port}"))
         self._write_main_cf()
+        # For programs that know nothing of this instance.
+        wrapper = self.config / "sendmail"
+        wrapper.write_text(f'#!/bin/sh\nexec {program("sendmail")} -C {self.config} "$@"\n')
+        wrapper.chmod(0o755)
         self._command("postfix", "start")
         wait_for(self._answers, "220 from smtpd")
 
@@ -136,15 +140,24 @@ class Postfix:
 
     # ---- mail -----------------------------------------------------------------------------------
 
-    def smtp(self, sender: str, recipients: Sequence[str], message: bytes, *, utf8: bool = False) -> str:
-        """Hand a message (CRLF lines) to smtpd; return its queue id."""
-        options = ["BODY=8BITMIME", *(["SMTPUTF8"] if utf8 else [])]
+    def smtp(
+        self,
+        sender: str,
+        recipients: Sequence[str],
+        message: bytes,
+        *,
+        utf8: bool = False,
+        mail: Sequence[str] = (),
+        rcpt: Sequence[str] = (),
+    ) -> str:
+        """Hand a message (CRLF lines) to smtpd; return its queue id. mail and rcpt: further parameters."""
+        options = ["BODY=8BITMIME", *(["SMTPUTF8"] if utf8 else []), *mail]
         with smtplib.SMTP("127.0.0.1", self.port, timeout=60) as client:
             client.ehlo("client.example.org")
             client.command_encoding = "utf-8" if utf8 else "ascii"
             for code, text in (
                 client.mail(sender, options),
-                *(client.rcpt(recipient) for recipient in recipients),
+                *(client.rcpt(recipient, list(rcpt)) for recipient in recipients),
                 client.data(message),
             ):
                 assert code == 250, f"Postfix said {code} {text!r}"

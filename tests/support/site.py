@@ -58,11 +58,14 @@ class Site:
 
 
 @contextmanager
-def running_site(main_cf: Mapping[str, str] = MAIN_CF) -> Iterator[Site]:
-    """Run both; only mailboxes made by `Site.mailbox` exist."""
+def running_site(main_cf: Mapping[str, str] = MAIN_CF, config: str = CONFIG) -> Iterator[Site]:
+    """Run both; only mailboxes made by `Site.mailbox` exist.
+
+    config: {socket}, {port} and {etc} stand for our socket, Postfix's SMTP port and its configuration.
+    """
     need("root", "postfix")
     with postfix(**main_cf) as mta, public_folder("server") as folder:
-        config = CONFIG.format(socket=mta.queue / SOCKET)
+        config = config.format(socket=mta.queue / SOCKET, port=mta.port, etc=mta.config)
         with Server(folder, config=config, listen=(), create=False) as server:
             yield Site(mta, server)
 

@@ -115,7 +115,7 @@ def test_the_mailboxes_on_a_worker_share_the_limits(tmp_path):
 def explain(root: Path, capsys: pytest.CaptureFixture[str], *limits: str) -> list[str]:
     (root / "example.org/a").mkdir(parents=True, exist_ok=True)
     settings = [part for each in limits for part in ("--set", f"limits.{each}")]
-    assert main(["explain", A, "--mailboxes", f"{root}/{{domain}}/{{user}}", *settings]) == os.EX_OK
+    main(["explain", A, "--mailboxes", f"{root}/{{domain}}/{{user}}", *settings])
     return [line for line in capsys.readouterr().out.splitlines() if line.startswith("limit: ")]
 
 
@@ -148,3 +148,22 @@ def test_explain_looks_whether_there_is_room(tmp_path, capsys, limit, told):
     (line,) = explain(tmp_path, capsys, *ALL_OFF, limit)
 
     assert line.startswith(f"limit: free space        {told}")
+
+
+@pytest.mark.parametrize(
+    "limit, size, code", [("free_percent=99", 0, 75), ("free_octets=1", 0, 0), ("free_octets=1", 2**50, 75)]
+)
+def test_explain_answers_as_rcpt_would(tmp_path, capsys, limit, size, code):
+    (tmp_path / "example.org/a").mkdir(parents=True)
+    flags = [
+        "--mailboxes",
+        f"{tmp_path}/{{domain}}/{{user}}",
+        "--set",
+        f"limits.{limit}",
+        "--size",
+        str(size),
+    ]
+
+    assert main(["explain", A, *flags]) == code
+
+    assert ("reply                    452 4.3.1" in capsys.readouterr().out) is (code == os.EX_TEMPFAIL)

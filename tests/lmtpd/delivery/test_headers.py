@@ -11,6 +11,7 @@ from lmtpd.delivery.headers import (
     DateClock,
     Trace,
     date_of,
+    delivered_to_of,
     header_end,
     hops_of,
     message_id_of,
@@ -154,10 +155,24 @@ def test_message_id_is_taken_as_written_but_printable():
         (b"", ""),
         (b"rfc822;a+0Ab@example.org", ""),
         (b"rfc822;bad+xtext", ""),
+        ("utf-8;jürgen@example.org".encode(), "jürgen@example.org"),
+        (rb"utf-8;j\x{FC}rgen@example.org", "jürgen@example.org"),
+        (rb"UTF-8;a\x{5C}b@example.org", "a\\b@example.org"),
+        (rb"utf-8;a\x{0A}b", ""),
+        (rb"utf-8;a\x{D800}b", ""),
+        (rb"utf-8;a\x{FFFFFF}b", ""),
+        (b"utf-8;\xff", ""),
     ],
 )
 def test_the_original_recipient_is_read_from_orcpt_or_not_at_all(orcpt: bytes, address: str):
     assert original_recipient(orcpt) == address
+
+
+def test_mailboxes_that_a_message_was_in_are_read_from_delivered_to():
+    header = b"Delivered-To: a@EXAMPLE.org\nX: y\nDELIVERED-TO :<B@b.example>\r\nDelivered-To: \xc3\xbc@x\n"
+
+    assert delivered_to_of(header) == {"a@example.org", "B@b.example", "ü@x"}
+    assert delivered_to_of(b"X-Delivered-To: a@b\nTo: Delivered-To: a@b\n") == frozenset()
 
 
 def test_hops_are_received_fields_in_any_case():
