@@ -72,8 +72,9 @@ class _Crew:
     def begin(self, target: Target) -> None:
         """Hand a target to an idle worker, or to a new one."""
         connection, process = self._idle.pop() if self._idle else self._hire()
-        connection.send(target)
+        # Noted first: an interruption in between must not leave a worker behind.
         self.busy[connection] = (process, target)
+        connection.send(target)
 
     def listen(self) -> Iterator[tuple[Target, Item | Ended]]:
         """Wait for some worker, and yield what it says."""
