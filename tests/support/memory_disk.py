@@ -284,6 +284,11 @@ class MemoryDisk(Disk):
         return status_of(self._handle(fd).node)
 
     @_counted
+    def file_system(self, path: str) -> os.statvfs_result:
+        folder_at(self._find(path, None))
+        return os.statvfs_result((4096, 4096, 1 << 20, 1 << 19, 1 << 19, 1 << 20, 1 << 19, 1 << 19, 0, 255))
+
+    @_counted
     def list_names(self, fd: int, *, at_most: int | None = None) -> list[str]:
         return list(folder_at(self._readable(fd).node).entries)[:at_most]
 
