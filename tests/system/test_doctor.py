@@ -113,6 +113,10 @@ def test_socket_elsewhere(patient: Patient):
     assert finding["mend"] == f'unix = "{patient.queue}/private/other"   # [[listen]] in {patient.config}'
 
 
+def test_sockets_of_systemd_are_not_guessed_at(patient: Patient):
+    assert patient.examine("--set", "listen=[]") == []
+
+
 def test_chroot(patient: Patient):
     write_postfix(patient.etc, patient.queue, virtual_transport=f"lmtp:unix:{patient.socket}")
     finding = patient.only()

@@ -46,7 +46,7 @@ def doctor(settings: Settings, *, postfix_config: str | None, as_json: bool) -> 
     except PostfixUnreadable as exc:
         raise Failure(f"postconf: {exc}", os.EX_CONFIG) from exc
     found = sorted(_examine(config, postfix), key=lambda finding: -finding.health)
-    notes = list(_notes(postfix))
+    notes = list(_notes(config, postfix))
     if as_json:
         told = [{**asdict(each), "health": each.health.name.lower()} for each in found]
         click.echo(json.dumps({"findings": told, "notes": notes}, indent=2))
@@ -66,7 +66,9 @@ def _examine(config: Config, postfix: Postfix | None) -> Iterator[Finding]:
     yield from check_mailboxes(config, uid)
 
 
-def _notes(postfix: Postfix | None) -> Iterator[str]:
+def _notes(config: Config, postfix: Postfix | None) -> Iterator[str]:
+    if not config.listen:
+        yield "the configuration has no [[listen]]: sockets of systemd were not talked to"
     if postfix is None:
         yield "there is no postconf on this machine: Postfix was not looked at"
     elif postfix.get("transport_maps"):

@@ -15,7 +15,8 @@ _OFFERED = {"8BITMIME", "SIZE", "PIPELINING", "ENHANCEDSTATUSCODES", "SMTPUTF8",
 def check_delivery(config: Config, postfix: Postfix) -> Iterator[Finding]:
     """Find what does not go together."""
     ours, others = routes_to_us(config, postfix)
-    yield from _reach(config, postfix, ours, others)
+    if config.listen:  # else they are systemd's, and where they are is not known here
+        yield from _reach(config, postfix, ours, others)
     yield from _held(postfix, [*ours, *others])
     for route in ours or others:
         yield from _sizes(config, postfix, route)
@@ -60,7 +61,7 @@ def _reach(
     if not others:
         yield critical(
             "postfix.transport",
-            f"no transport leads to lmtpd, which listens at {', '.join(listeners) or 'no address'}",
+            f"no transport leads to lmtpd, which listens at {', '.join(listeners)}",
             postfix.edit("virtual_transport", _target(config, postfix)),
         )
     for route in others:
