@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from scripts import expire
-from tests.support.dovecot import OWNER, dovecot
+from tests.support.dovecot import OWNER, Dovecot, dovecot
 from tests.support.imap_view import view
 from tests.support.postfix import public_folder
 from tests.support.requirements import need
@@ -14,6 +14,16 @@ from tests.support.scripting import runner
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("dovecot")]
 
 FOLDERS = ("INBOX", "A", "A/B")
+
+
+def listed_anew(instance: Dovecot) -> list[str]:
+    """List the folders as a new client, and after a change: nothing is remembered from before."""
+    client = instance.imap("bob@example.org")
+    client.create("C")
+    client.delete("C")
+    listed = sorted(map(repr, client.list()[1]))
+    client.logout()
+    return listed
 
 
 def test_the_trash_is_no_folder_and_mail_comes_back(capfd):
@@ -42,12 +52,7 @@ def test_the_trash_is_no_folder_and_mail_comes_back(capfd):
             assert {folder: view(client, folder)[1] for folder in FOLDERS} == {
                 folder: {} for folder in FOLDERS
             }
-            # A new client, and a folder that is made now: nothing is remembered from before.
-            other = instance.imap("bob@example.org")
-            other.create("C")
-            other.delete("C")
-            assert sorted(map(repr, other.list()[1])) == folders
-            other.logout()
+            assert listed_anew(instance) == folders
 
             assert script(*everybody, "--undo").code == 0
 
