@@ -68,7 +68,7 @@ class Quotas:
         self._full: set[str] = set()  # mailboxes that some process has found full; a hint, no more
         self._seen: dict[str, Seen] = {}
         self.expects: Callable[[str], bool] | None = None  # whether mail for a Maildir may come again
-        self.on_seen: Callable[[], None] | None = None  # called once, with the first one
+        self.on_seen: Callable[[], None] | None = None  # called once, when there is something to keep
 
     def box_of(self, mailbox: Mailbox, folder: str | None = None) -> QuotaBox | None:
         """Return what a copy for this folder has to fit into; None: there is no quota for it."""
@@ -139,6 +139,7 @@ class Quotas:
         except QuotaStateError as exc:
             return Deferred(Cause.QUOTA, f"{full}; since when cannot be told: {exc}")
         self._full.add(path)
+        self._call_keeper()
         return _by_patience(full, now - since, patience_s)
 
     def look(self, mailbox: Mailbox, octets: int) -> View | None:
@@ -183,6 +184,9 @@ class Quotas:
     def _note_seen(self, seen: Seen) -> None:
         if len(self._seen) < SEEN:
             self._seen[seen.mailbox.maildir.path] = seen
+        self._call_keeper()
+
+    def _call_keeper(self) -> None:
         on_seen, self.on_seen = self.on_seen, None
         if on_seen is not None:
             on_seen()
