@@ -137,7 +137,9 @@ class Admission:
             return
         device = self._elsewhere.get(copy.path, self._device)
         if copy.maildir is not None:
-            device = self._learn(copy.path, copy.maildir.identity[0])
+            device = copy.maildir.identity[0]
+            if not copy.siblings:  # an alias's may lie on several file systems
+                self._learn(copy.path, device)
         if isinstance(outcome, Deferred) and outcome.of_file_system:
             self._failed(device, Fault(outcome.detail, is_full=outcome.cause is Cause.DISK_FULL))
         elif isinstance(outcome, Delivered) and device is not None:
@@ -171,12 +173,11 @@ class Admission:
             return ""  # what is wrong there, the delivery will find out and name
         return floor.why_too_low(free, octets)
 
-    def _learn(self, path: bytes, device: int) -> int:
+    def _learn(self, path: bytes, device: int) -> None:
         if device != self._elsewhere.get(path, self._device):
             if len(self._elsewhere) >= REMEMBERED:
                 self._elsewhere.clear()
             self._elsewhere[path] = device
-        return device
 
     def _failed(self, device: int | None, fault: Fault) -> None:
         if self._breaker is not None and device is not None:

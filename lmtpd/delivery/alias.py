@@ -8,31 +8,47 @@ may have other members in another order when the retry comes.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from lmtpd.delivery.copy import Copy
-from lmtpd.delivery.outcomes import Deferred, Delivered, Refused
+from lmtpd.delivery.outcomes import Deferred, Delivered, Outcome, Refused
 
 
 def share_fate(copies: Sequence[Copy]) -> list[Copy]:
     """Let what failed for one copy of an alias count for those that are undecided; return these."""
+    undecided = [(copy, _failed(copy.siblings)) for copy in copies if copy.outcome is None]
     drawn_in = []
-    for copy in copies:
-        if copy.outcome is None and (failure := _failure(copy.siblings)) is not None:
-            copy.outcome = failure
+    for copy, failed in undecided:
+        if failed is not None:
+            copy.outcome = _because_of(failed)
             drawn_in.append(copy)
     return drawn_in
 
 
 def conclude(leader: Copy) -> None:
     """All copies of an alias are settled: unless each is delivered, none is promised to be."""
-    failure = _failure(leader.siblings)
-    if failure is not None:
+    failed = _failed(leader.siblings)
+    if failed is not None:
         for copy in leader.siblings:
-            copy.outcome = failure
+            if isinstance(copy.outcome, Delivered):
+                copy.outcome = _because_of(failed)
 
 
-def _failure(siblings: Sequence[Copy]) -> Deferred | Refused | None:
+def _failed(siblings: Sequence[Copy]) -> Copy | None:
     for copy in siblings:
         if copy.outcome is not None and not isinstance(copy.outcome, Delivered):
-            return copy.outcome
+            return copy
     return None
+
+
+def _because_of(failed: Copy) -> Outcome:
+    """What is answered for the others: the same, but nothing of their own is at fault."""
+    outcome = failed.outcome
+    match outcome:
+        case Deferred():
+            detail = f"together with {failed.address}: {outcome.detail}"
+            return replace(outcome, detail=detail, of_file_system=False)
+        case Refused():
+            return replace(outcome, detail=f"together with {failed.address}: {outcome.detail}")
+        case Delivered() | None:
+            raise ValueError(f"{failed.address} has not failed")

@@ -6,21 +6,29 @@ from typing import Any
 
 import pytest
 
+from lmtpd.delivery import alias
+from lmtpd.delivery.admission import Admission, Floor
 from lmtpd.delivery.barrier import Verdict
-from lmtpd.delivery.outcomes import Cause, Refused
+from lmtpd.delivery.outcomes import Cause, Deferred, Refused
+from lmtpd.delivery.peer import Peer
 from lmtpd.delivery.plan import Keep, Plan
+from lmtpd.delivery.reception import Answer
 from lmtpd.delivery.service import Commit, Service
 from lmtpd.delivery.transaction import Transaction
+from lmtpd.protocol import replies
 from lmtpd.protocol.addresses import Address
 from lmtpd.protocol.replies import Reply
 from lmtpd.recipients.directory import Directory, Source
+from lmtpd.recipients.mailbox import Mailbox
 from lmtpd.recipients.maildirs import MaildirSource
 from lmtpd.recipients.table import AliasTable
 from storage.disk import Disk
+from storage.free_space import FreeSpace
 from tests.support.faulty_disk import FaultyDisk
 from tests.support.recipients import rules
 from tests.support.services import (
     BODY,
+    ENVELOPE,
     LARGE,
     A,
     Client,
@@ -31,6 +39,7 @@ from tests.support.services import (
     files,
     leftovers,
     make_service,
+    offered,
 )  # fmt: skip
 
 ALL = "all@example.org"
@@ -197,7 +206,10 @@ def test_whatever_fails_for_one_the_retry_leaves_one_copy_in_each(
     assert codes(send(service)) == [451]
     assert sum(counts(tmp_path)) == 3 + stored
     assert isinstance(service.reporter, KeptReports)
-    assert {report.outcome for report in service.reporter.reports[3:]} == {"deferred"}
+    reports = service.reporter.reports[3:]
+    assert {report.outcome for report in reports} == {"deferred"}
+    innocent = [report for report in reports if not report.maildir.endswith(f"/{member}")]
+    assert all(report.detail.startswith(f"together with {member}@example.org: ") for report in innocent)
     if not stored:
         assert not leftovers(tmp_path)
 
@@ -254,3 +266,35 @@ def test_hold_publishes_all_or_nothing(tmp_path: Path):
     transaction.drop()
     assert counts(tmp_path) == [1, 1, 1]
     assert not leftovers(tmp_path)
+
+
+def test_only_the_file_system_that_failed_is_left_alone(tmp_path: Path):
+    service = service_of(tmp_path)
+    transaction = begin(service, [ALL])
+    first, second, _ = transaction._copies
+    second.outcome = Deferred(Cause.STORAGE, "I/O error", of_file_system=True)
+
+    drawn_in = alias.share_fate(transaction._copies)
+
+    assert drawn_in == [first, transaction._copies[2]]
+    assert isinstance(first.outcome, Deferred)
+    assert first.outcome == Deferred(Cause.STORAGE, "together with b@example.org: I/O error")
+    assert not first.outcome.of_file_system
+    assert second.outcome.of_file_system
+
+
+def test_what_stands_against_one_mailbox_stands_against_the_alias(tmp_path: Path):
+    service = service_of(tmp_path)
+    floor = Floor(octets=0, percent=0, inodes=0)
+
+    class Full(Admission):
+        def _why_not(self, mailbox: Mailbox, device: int | None, *, octets: int) -> Answer | None:
+            if mailbox.user == "c":
+                return Answer(None, replies.NO_SPACE, "free_space")
+            return super()._why_not(mailbox, device, octets=octets)
+
+    service.admission = Full(service.directory, floor=floor, free_space=FreeSpace(Disk()))
+    transaction = Transaction(service, Peer("unix", trusted=True), ENVELOPE)
+
+    assert transaction.offer(offered(ALL)).code == 452
+    assert transaction.offer(offered(A)).code == 250
