@@ -21,7 +21,7 @@ class Directory:
     thread, keeps it open by having this object. Any thread may use it.
     """
 
-    __slots__ = ("can_sync", "changed", "disk", "fd")
+    __slots__ = ("can_sync", "changed", "device", "disk", "fd")
 
     def __init__(self, disk: Disk, fd: int) -> None:
         """Take over fd."""
@@ -29,6 +29,7 @@ class Directory:
         self.fd = fd
         self.can_sync = True
         self.changed = False  # an entry was made in it through this object
+        self.device = -1  # st_dev, once somebody has looked
 
     def __del__(self) -> None:
         # Nothing was written through this descriptor, so there is nothing that closing could lose.

@@ -8,6 +8,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import islice
@@ -25,6 +26,11 @@ _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 # O_NONBLOCK: opening a FIFO that an owner has put in place of a file must not wait for its writer.
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _APPEND = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+# statfs(2): the magic numbers of file systems whose syncfs(2) is known to wait for the disk's own cache:
+# ext4 (and ext2, ext3), XFS, btrfs.
+_SYNCED_AS_A_WHOLE = frozenset({0xEF53, 0x58465342, 0x9123683E})
+_SYNCFS_TELLS_ERRORS = (5, 8)  # before this Linux, syncfs(2) was silent about lost pages
 
 _RENAME_NOREPLACE = 1
 _RENAME_EXCHANGE = 2
@@ -45,7 +51,9 @@ def _renameat2_of(libc: ctypes.CDLL) -> _RenameAt2 | None:
 
 
 # A CDLL releases the interpreter lock during the call, as os.rename does.
-_renameat2 = _renameat2_of(ctypes.CDLL(None, use_errno=True))
+_libc = ctypes.CDLL(None, use_errno=True)
+_renameat2 = _renameat2_of(_libc)
+_KERNEL = tuple(int(number) for number in re.findall(r"\d+", os.uname().release)[:2])
 
 
 class Disk:
@@ -132,6 +140,22 @@ class Disk:
     def sync(self, fd: int) -> None:
         """Make a file's data, or a directory's entries, survive a power cut (fsync)."""
         os.fsync(fd)
+
+    def can_sync_file_system(self, fd: int) -> bool:
+        """Tell whether sync_file_system() does what sync() of every file on it would do."""
+        answer = ctypes.create_string_buffer(256)  # struct statfs, which begins with f_type
+        if _KERNEL < _SYNCFS_TELLS_ERRORS or _libc.fstatfs(fd, answer) != 0:
+            return False
+        return ctypes.c_long.from_buffer(answer).value in _SYNCED_AS_A_WHOLE
+
+    def sync_file_system(self, fd: int) -> None:
+        """Make all that was written to the file system of fd survive a power cut (syncfs).
+
+        Tells of every write error on it since fd was opened, or since the last call for fd.
+        """
+        if _libc.syncfs(fd) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
 
     def close(self, fd: int) -> None:
         """Close a file or a directory. Whatever the answer, fd is gone."""

@@ -6,13 +6,14 @@ Opened by `maildirs.Maildirs`, which knows how. Format: cr.yp.to/proto/maildir.h
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import partial
 from stat import S_ISGID
 
 from storage.directory import Directory
 from storage.errors import MailboxMissing, MailboxUnusable, NameTaken, StorageError, from_oserror
-from storage.grouping import GroupedWork, WorkInterrupted
 from storage.names import NameSource, base_of, parse
 from storage.staging import Staged
+from storage.syncing import RoundSync, SyncPace
 from storage.thread_rights import Rights
 
 # Names are random, so a second clash in a row is no accident; qmail tries three times as well.
@@ -52,8 +53,8 @@ class MaildirPath:
 class Maildir:
     """An open Maildir. Any thread may call any method; handles are closed when nobody refers to it."""
 
-    __slots__ = ("_directory_sync", "_failed", "_names", "_new", "_new_path", "_sync_file", "_tmp",
-                 "identity", "kin", "marked", "where")  # fmt: skip
+    __slots__ = ("_durable", "_failed", "_names", "_new", "_new_path", "_pace", "_sync_file",
+                 "_syncs_whole", "_tmp", "identity", "kin", "marked", "where")  # fmt: skip
 
     def __init__(
         self,
@@ -63,6 +64,7 @@ class Maildir:
         *,
         names: NameSource,
         durable: Durability,
+        pace: SyncPace,
         marked: bool,
         failed: Callable[["Maildir", StorageError], None],
     ) -> None:
@@ -74,13 +76,13 @@ class Maildir:
         self._names = names
         self._failed = failed
         self._sync_file = _leave_unsynced if durable is Durability.NONE else tmp.disk.sync
-        # Not a method of this object: that would be a cycle, and keep the handles open.
-        self._directory_sync: GroupedWork[None, None] | None = (
-            GroupedWork(new.sync) if durable is Durability.FULL else None
-        )
+        self._durable = durable
+        self._pace = pace
+        self._syncs_whole = durable is not Durability.NONE and tmp.disk.can_sync_file_system(tmp.fd)
         self._new_path = where.path + "/new"
         status = new.disk.status_of(new.fd)
         self.identity = (status.st_dev, status.st_ino)
+        tmp.device = status.st_dev
         # Files in Maildirs of the same kin lie on one file system and get the same owner and group.
         self.kin = (status.st_dev, status.st_uid, status.st_gid, status.st_mode & S_ISGID, where.rights)
 
@@ -88,6 +90,16 @@ class Maildir:
     def path(self) -> str:
         """The path by which it was opened."""
         return self.where.path
+
+    @property
+    def device(self) -> int:
+        """The file system that it is on (st_dev)."""
+        return self.identity[0]
+
+    @property
+    def shared_device(self) -> int | None:
+        """Its file system if that can be synced as a whole, for many deliveries at once."""
+        return self.identity[0] if self._syncs_whole else None
 
     def is_current(self) -> bool:
         """Tell whether its path still leads to the directory that is open; one lstat of new/.
@@ -105,6 +117,13 @@ class Maildir:
         """Tell whether this is the same Maildir as other, opened with no less."""
         return self.identity == other.identity and (self.marked or not other.marked)
 
+    def begin_round(self) -> RoundSync:
+        """Begin a round of deliveries to its file system, before the first of them is written."""
+        reopen = partial(self._tmp.disk.open_directory, ".", dir_fd=self._tmp.fd)
+        return RoundSync(
+            self._tmp.disk, self._pace, device=self.device, reopen=reopen if self._syncs_whole else None
+        )
+
     def stage(self) -> Staged:
         """Create a file with a new name in tmp/, empty and open for writing. The caller discards it."""
         disk, tmp = self._tmp.disk, self._tmp
@@ -117,7 +136,13 @@ class Maildir:
             except OSError as exc:
                 raise self._error(exc) from exc
             return Staged(
-                disk, name, fd, tmp=tmp, new=self._new, sync_file=self._sync_file, error=self._error
+                disk,
+                name,
+                fd,
+                tmp=tmp,
+                new=self._new,
+                sync_file=self._sync_file,
+                error=self._error,
             )
         raise NameTaken(f"{NAME_TRIES} new names in a row are taken in {self.path}")
 
@@ -165,18 +190,24 @@ class Maildir:
             raise self._error(exc) from exc
 
     def sync(self) -> None:
-        """Make what was published before this call durable in new/; callers at the same time share.
+        """Make what was published before this call durable in new/.
 
         An error leaves it open whether the messages survive.
         """
-        if self._directory_sync is None:
-            return
-        try:
-            self._directory_sync.submit(None)
-        except OSError as exc:
-            raise self._error(exc) from exc
-        except WorkInterrupted as exc:
-            raise StorageError(f"{self._new_path}: {exc}") from exc
+        if self.syncs_directory:
+            try:
+                self._new.sync()
+            except OSError as exc:
+                raise self._error(exc) from exc
+
+    @property
+    def syncs_directory(self) -> bool:
+        """Whether what is published is to be made durable."""
+        return self._durable is Durability.FULL
+
+    def sync_failed(self, exc: OSError) -> StorageError:
+        """Name an error of a sync of the whole file system, which takes the place of sync()."""
+        return self._error(exc)
 
     def remove_tmp(self, name: str) -> bool:
         """Remove an own leftover in tmp/; tell whether there was one. Names of others are left alone."""

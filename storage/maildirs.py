@@ -14,6 +14,7 @@ from storage.errors import OutOfDescriptors, StorageError, from_oserror
 from storage.maildir import Durability, Maildir, MaildirPath
 from storage.names import NameSource
 from storage.opening import EntrySyncs, descend, reclaim, repair
+from storage.syncing import SyncPace
 
 # Two descriptors each: 1,024 together.
 CAPACITY = 512
@@ -49,6 +50,7 @@ class Maildirs:
         self._dead_tokens = dead_tokens
         self._capacity = capacity
         self._entry_syncs = EntrySyncs(clock)
+        self._pace = SyncPace()
         self._lock = Lock()  # guards _open, least recently used first; nothing is closed under it
         self._open: OrderedDict[MaildirPath, Maildir] = OrderedDict()
 
@@ -96,7 +98,14 @@ class Maildirs:
                 self._entry_syncs.ensure(reversed(chain))
             reclaim(tmp, self._dead_tokens())
             return Maildir(
-                where, tmp, new, names=self._names, durable=self._durable, marked=marker, failed=self._noticed
+                where,
+                tmp,
+                new,
+                names=self._names,
+                durable=self._durable,
+                pace=self._pace,
+                marked=marker,
+                failed=self._noticed,
             )
         except OSError as exc:
             raise from_oserror(exc) from exc

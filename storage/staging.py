@@ -24,6 +24,7 @@ BLOCK_OCTETS = 4096
 class _State(Enum):
     OPEN = "open"
     LINKED = "linked"
+    CLOSED = "closed"
     FAILED = "failed"
     SYNCED = "synced"
     PUBLISHED = "published"
@@ -120,11 +121,44 @@ class Staged:
             finally:
                 self._disk.close(fd)
         except OSError as exc:
-            self.discard()
-            self._failure = self._error(exc)
-            raise self._failure from exc
+            raise self.sync_failed(exc) from exc
         self._state = _State.SYNCED
         self._is_synced = True
+
+    @property
+    def device(self) -> int:
+        """The file system that it is on (st_dev); -1: not known."""
+        return self._tmp.device
+
+    @property
+    def is_linked(self) -> bool:
+        """Whether it shares the file of another message."""
+        return self._original is not None
+
+    def close(self) -> None:
+        """Close the file, to be made durable together with others: then say synced() or sync_failed().
+
+        An error is final: the file is removed.
+        """
+        self._require(_State.OPEN)
+        fd, self.fd = self.fd, -1
+        try:
+            self._disk.close(fd)
+        except OSError as exc:
+            raise self.sync_failed(exc) from exc
+        self._state = _State.CLOSED
+
+    def synced(self) -> None:
+        """The whole file system was synced after close(): the message is durable in tmp/."""
+        self._require(_State.CLOSED)
+        self._state = _State.SYNCED
+        self._is_synced = True
+
+    def sync_failed(self, exc: OSError) -> StorageError:
+        """Its sync went wrong, for good: discard the message, and name the error."""
+        self.discard()
+        self._failure = self._error(exc)
+        return self._failure
 
     def require_synced(self) -> None:
         """Raise a StorageError unless the file was synced, whatever its name here came to since."""

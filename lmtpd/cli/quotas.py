@@ -42,7 +42,7 @@ def keeper_of(config: Config, service: Service) -> QuotaKeeper | None:
     keeper = QuotaKeeper(service, quotas, rules, lock=config.quota_path.with_suffix(".keeper"))
     quotas.on_seen = keeper.start
     # With `hold` the client is answered before the ledger is asked.
-    if service.intents is not None and service.commit is not Commit.HOLD:
+    if service.rounds.recognises and service.commit is not Commit.HOLD:
         quotas.expects = service.ledger.may_come_again
     if quotas.state.exists:
         keeper.start()

@@ -16,6 +16,7 @@ from lmtpd.delivery.headings import SingleInstance
 from lmtpd.delivery.housekeeping import DeadTokens, Housekeeper
 from lmtpd.delivery.intent import Intents
 from lmtpd.delivery.plan import Keep
+from lmtpd.delivery.rounds import Rounds
 from lmtpd.delivery.service import Commit, Service
 from lmtpd.report.records import Level, RecipientReport
 from lmtpd.report.reporter import Reporter
@@ -75,7 +76,7 @@ def build_service(  # Long because every collaborator is made here
         filter=Keep(),
         maildirs=maildirs,
         ledger=ledger,
-        intents=intents if config.delivery.duplicates == "unconfirmed" else None,
+        rounds=Rounds(intents if config.delivery.duplicates == "unconfirmed" else None, reporter),
         reporter=reporter,
         history=history,
         housekeeper=housekeeper,

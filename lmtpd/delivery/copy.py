@@ -3,7 +3,7 @@
 import hashlib
 
 from lmtpd.delivery.headers import original_recipient
-from lmtpd.delivery.outcomes import Delivered, Outcome
+from lmtpd.delivery.outcomes import Outcome
 from lmtpd.delivery.slots import UNWATCHED, AtWork
 from lmtpd.protocol.events import RecipientOffered
 from lmtpd.recipients.mailbox import Mailbox
@@ -16,9 +16,9 @@ from storage.staging import Staged
 class Copy:
     """The state of one accepted recipient. Confined to the thread of its connection."""
 
-    __slots__ = ("address", "at_work", "file", "folder", "key", "mailbox", "maildir", "occurrence",
-                 "original", "outcome", "parameters", "path", "recorded", "reservation", "siblings", "staged",
-                 "twin", "unless_known")  # fmt: skip
+    __slots__ = ("address", "at_work", "file", "folder", "is_hosted", "key", "mailbox",
+                 "maildir", "occurrence", "original", "outcome", "parameters", "path", "recorded",
+                 "reservation", "siblings", "staged", "twin", "unless_known", "waits")  # fmt: skip
 
     def __init__(
         self, mailbox: Mailbox, event: RecipientOffered, *, occurrence: int, twin: "Copy | None"
@@ -35,9 +35,11 @@ class Copy:
         self.folder = mailbox.folder
         self.maildir: Maildir | None = None  # where the copy goes; None until it was opened
         self.staged: Staged | None = None
+        self.is_hosted = False  # staged is the file that the body was written to as it arrived
         self.file = ""
         self.key = b""
         self.recorded = False  # the ledger has a record of ours for key
+        self.waits = False  # another connection delivers under key at this moment
         self.reservation: Reservation | None = None  # of room in a mailbox that has a quota
         self.unless_known: Outcome | None = None  # for a mailbox that is full, unless this is a retry
         self.outcome: Outcome | None = None  # None while undecided
@@ -75,15 +77,6 @@ class Copy:
         """Give the file another name to be published under; its sizes stay in it."""
         assert self.maildir is not None
         self.file = self.maildir.another_name() + self.file[self.file.index(",") :]
-
-    def sync_directory(self) -> None:
-        """Make what was published durable, too: delivered. StorageError.
-
-        From here on a failure may leave the file visible: 451, and its record recognises the retry.
-        """
-        assert self.maildir is not None
-        self.maildir.sync()
-        self.outcome = Delivered(self.file)
 
     def discard(self) -> None:
         """Remove what is staged and not published; best effort, never raises."""

@@ -5,7 +5,6 @@ any point finds one of four: no record -> deliver; record and file -> it was sto
 record without file -> deliver under that record; record in flight elsewhere -> 451.
 """
 
-import time
 from collections.abc import Sequence
 
 from lmtpd.delivery.copy import Copy
@@ -14,11 +13,6 @@ from storage.errors import MailboxMissing, StorageError
 from storage.ledger import InFlight, Known, Ledger, LedgerError, New, Record
 from storage.maildir import MaildirPath
 from storage.maildirs import Maildirs
-
-# How long a copy waits for the same key in another connection to be settled. That connection is
-# nearly always one whose client has just closed it, so this is milliseconds; then 451.
-IN_FLIGHT_WAIT_S = 2.0
-_IN_FLIGHT_PAUSE_S = 0.02
 
 
 class Intents:
@@ -30,8 +24,9 @@ class Intents:
         self._deliver_without_ledger = deliver_without_ledger
 
     def record(self, copies: Sequence[Copy]) -> None:
-        """Record copies, all staged. On return each is recorded durably, or has an outcome.
+        """Record copies, all staged. On return each is recorded durably, or has an outcome, or waits.
 
+        It waits if the same message is being delivered by another connection: record it again later.
         When the ledger fails, every copy is deferred (or, by setting, goes on without a record).
         """
         self._record(copies)
@@ -40,27 +35,18 @@ class Intents:
 
     def _record(self, copies: Sequence[Copy]) -> None:
         try:
-            waiting = self._intend(copies)
-            give_up = time.monotonic() + IN_FLIGHT_WAIT_S if waiting else 0.0
-            while waiting and time.monotonic() < give_up:
-                time.sleep(_IN_FLIGHT_PAUSE_S)
-                waiting = self._intend(waiting)
+            self._intend(copies)
         except LedgerError as exc:
-            if not self._deliver_without_ledger:
-                for copy in copies:
-                    if copy.outcome is None:
-                        copy.outcome = Deferred(Cause.LEDGER, str(exc))
-            return
-        for copy in waiting:
-            copy.outcome = Deferred(
-                Cause.IN_FLIGHT, "the same message is being delivered by another connection"
-            )
+            for copy in copies:
+                copy.waits = False
+                if copy.outcome is None and not self._deliver_without_ledger:
+                    copy.outcome = Deferred(Cause.LEDGER, str(exc))
 
     def _refuse_unknown(self, copies: Sequence[Copy]) -> None:
         """Refuse what was recorded only to see whether it is the retry of a delivery, and is none."""
         withdrawn = []
         for copy in copies:
-            if copy.unless_known is not None and copy.outcome is None:
+            if copy.unless_known is not None and copy.outcome is None and not copy.waits:
                 copy.outcome = copy.unless_known
                 if copy.recorded:
                     copy.recorded = False
@@ -82,25 +68,28 @@ class Intents:
                 copy.outcome = Deferred(Cause.LEDGER, str(exc))
         return copy.outcome is None
 
-    def _intend(self, copies: Sequence[Copy]) -> list[Copy]:
-        """Record what can be recorded; return the copies whose key is in flight elsewhere."""
-        waiting = []
+    def withdraw(self, copies: Sequence[Copy]) -> None:
+        """Nothing of copies was published, and nothing will be: their records go."""
+        recorded = [copy for copy in copies if copy.recorded]
+        for copy in recorded:
+            copy.recorded = False
+        self._ledger.withdraw([copy.key for copy in recorded])
+
+    def _intend(self, copies: Sequence[Copy]) -> None:
         amended = []
-        for copy, finding in zip(
-            copies, self._ledger.intend([copy.record() for copy in copies]), strict=True
-        ):
+        findings = self._ledger.intend([copy.record() for copy in copies])
+        for copy, finding in zip(copies, findings, strict=True):
             match finding:
                 case New():
-                    copy.recorded = True
+                    copy.waits, copy.recorded = False, True
                 case Known(record):
-                    copy.recorded = True
+                    copy.waits, copy.recorded = False, True
                     if not self._recognise(copy, record):
                         amended.append(copy)
                 case InFlight():
-                    waiting.append(copy)
+                    copy.waits = True
         if amended:
             self._ledger.amend([copy.record() for copy in amended])
-        return waiting
 
     def _recognise(self, copy: Copy, record: Record) -> bool:
         """Settle copy by an earlier attempt's record; False: nothing came of it, deliver under the record."""

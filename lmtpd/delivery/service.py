@@ -10,10 +10,10 @@ from lmtpd.delivery.admission import Admission
 from lmtpd.delivery.headers import DateClock
 from lmtpd.delivery.headings import SingleInstance
 from lmtpd.delivery.housekeeping import Housekeeper
-from lmtpd.delivery.intent import Intents
 from lmtpd.delivery.notices import Notices
 from lmtpd.delivery.plan import Filter
 from lmtpd.delivery.quota import Quotas
+from lmtpd.delivery.rounds import Rounds
 from lmtpd.recipients.owners import Recipients
 from lmtpd.report.reporter import Reporter
 from storage.history import History
@@ -49,7 +49,7 @@ class Service:
     filter: Filter
     maildirs: Maildirs
     ledger: Ledger
-    intents: Intents | None  # None: retries are not recognised (duplicates = "off")
+    rounds: Rounds
     quotas: Quotas | None = None  # None: nobody can have one
     keeper: Keeper | None = None  # of the quotas
     reporter: Reporter
@@ -72,6 +72,7 @@ class Service:
 
     def close(self) -> None:
         """Write down what is queued and let go of everything; no transaction may be open any more."""
+        self.rounds.close()
         if self.keeper is not None:
             self.keeper.stop()
         self.housekeeper.stop()

@@ -63,7 +63,7 @@ class Stager:
             self._headings.arrange(copies, self._single_instance)
         return MailboxSpool(copies, self.fields_of, apart=self._apart)
 
-    def write(self, copy: Copy, message: Message, spool: MailboxSpool) -> None:
+    def write(self, copy: Copy, *, message: Message, spool: MailboxSpool) -> None:
         """Decide, and write the copy into tmp/ of the folder that the plan names."""
         if self._refuses_loops and message.has_passed(copy.address):
             copy.outcome = Refused(Cause.LOOP, f"Delivered-To: {copy.address} is in its header already")
@@ -81,6 +81,7 @@ class Stager:
         fields = self.fields_of(copy)
         if self._quotas is not None and not self._reserve(copy, len(fields) + message.octets):
             return
+        copy.is_hosted = hosted
         if hosted:
             copy.staged = spool.staged
         elif self._single_instance is not SingleInstance.LINK or not self._link(copy, fields):

@@ -5,7 +5,7 @@ abort at the barrier, which nothing has been published before, is everybody's.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from lmtpd.delivery import alias
@@ -13,18 +13,17 @@ from lmtpd.delivery.barrier import Client, barrier
 from lmtpd.delivery.copy import Copy
 from lmtpd.delivery.headers import Trace
 from lmtpd.delivery.message import Incoming
-from lmtpd.delivery.outcomes import Cause, Deferred, Delivered, deferred_by, refused_by, reply_for
+from lmtpd.delivery.outcomes import Cause, Deferred, Delivered, refused_by, reply_for
 from lmtpd.delivery.peer import Peer
-from lmtpd.delivery.publish import publish
 from lmtpd.delivery.reception import Answer, answer_rcpt
 from lmtpd.delivery.roll import Roll
+from lmtpd.delivery.rounds import Delivery
 from lmtpd.delivery.service import Commit, Service
 from lmtpd.delivery.stage import Stager
 from lmtpd.delivery.summary import Summary, Timing
 from lmtpd.protocol import replies
 from lmtpd.protocol.events import Envelope, RecipientOffered
 from lmtpd.protocol.replies import Reply
-from storage.errors import StorageError
 
 
 class Transaction:
@@ -71,8 +70,9 @@ class Transaction:
         for copy in self._copies:
             copy.outcome = None
             if copy.twin is None:
-                self._guard(copy, self._stager.open)
-        self._share_fate()
+                self._service.rounds.guard(self.id, copy, self._stager.open)
+        if self._roll.has_aliases:
+            self._service.rounds.share_fate(self._copies)
         if all(copy.outcome is not None for copy in self._copies if copy.twin is None):
             # One reply for all, and the transaction stays open (RFC 5321 4.1.1.4).
             first, *_ = [self._settle_and_report(copy) for copy in self._copies]
@@ -92,30 +92,61 @@ class Transaction:
         Each reply is final and the copy durable when it is yielded. The caller exhausts the iterator
         even when it cannot send any more. refusal: the session refuses the message for everybody.
         """
-        try:
-            self._prepare(refusal)  # 1 decide, 2 stage
-            if self._service.commit is Commit.HOLD:
-                yield from self._hold()
-                return
-            self._commit(client)  # 3 intend, 4 barrier, 5 publish
-            self._owe_notices()
+        delivery = self.end_body(client, refusal)
+        if self._service.commit is Commit.HOLD:
+            self._service.rounds.stage(delivery)
+            yield from self._hold()
+            return
+        # 1 decide, 2 stage, 3 intend, 4 barrier, 5 publish
+        self._service.rounds.deliver(delivery)
+        yield from self.replies()  # 6 reply
+        # 7 confirm: the connection knows when
+
+    def end_body(self, client: Client, refusal: Reply | None) -> Delivery:
+        """The body is complete: prepare its delivery, for which the caller sees to a round."""
+        self._timing.ended()
+        self._receiving = False
+        self._refusal = refusal
+        message = self._incoming.finish()
+        self._incoming = Incoming(binary=False, spool=self._spool)  # lets go of the body
+        self._header = message.header
+        self._summary.received(message.header, message.octets)
+        if refusal is not None:
             for copy in self._copies:
-                reply = self._settle(copy)
-                if copy.has_reply:
-                    self._timing.settled()
-                    yield reply  # 6 reply
-                    self._timing.replied()
-                self._report(copy)
-            # 7 confirm: the connection knows when
-        finally:
-            if not self._held:
-                self.drop()
+                copy.outcome = copy.outcome or refused_by(refusal)
+        return self._delivery(
+            self._copies, partial(self._stager.write, message=message, spool=self._spool), client
+        )
+
+    def replies(self) -> Iterator[Reply]:
+        """The delivery has had its round: yield a reply for each recipient, and report it."""
+        self._timing.filter_s = self._stager.filter_s
+        self._owe_notices()
+        for copy in self._copies:
+            reply = self._settle(copy)
+            if copy.has_reply:
+                self._timing.settled()
+                yield reply
+                self._timing.replied()
+            self._report(copy)
+        self.drop()
+
+    @property
+    def is_large(self) -> bool:
+        """Whether the body is on disk already, since it is too large to wait in memory."""
+        return self._spool.staged is not None
+
+    @property
+    def owes_notices(self) -> bool:
+        """Whether somebody is to be told of the delivery, which is written down before the replies."""
+        notices = self._service.notices
+        return notices is not None and notices.wants(self.envelope, self._copies)
 
     def conclude(self) -> None:
         """`hold`: QUIT or MAIL came. Publish what was answered 250 and not dropped since."""
         held, self._held = self._held, []
         if held:
-            self._commit(None)
+            self._service.rounds.publish(self._delivery(held, _is_staged, None))
             self._owe_notices()
             for copy in held:
                 self._settle_and_report(copy)
@@ -131,7 +162,7 @@ class Transaction:
         held, self._held = self._held, []
         for copy in held:
             copy.outcome = Deferred(Cause.CANCELLED, "RSET or a lost connection while the message was held")
-            self._report(copy)
+            self._settle_and_report(copy)
         if self._receiving:
             self._receiving = False
             for copy in self._copies:
@@ -156,85 +187,33 @@ class Transaction:
             self._service.ledger.release(recorded)
         self._roll.close()
 
-    # -- steps 1 and 2: decide, stage
+    # -- the steps
 
-    def _prepare(self, refusal: Reply | None) -> None:
-        self._timing.ended()
-        self._receiving = False
-        self._refusal = refusal
-        message = self._incoming.finish()
-        self._header = message.header
-        self._summary.received(message.header, message.octets)
-        for copy in self._copies:
-            if refusal is not None:
-                copy.outcome = copy.outcome or refused_by(refusal)
-            elif copy.outcome is None and copy.twin is None:
-                self._guard(copy, lambda copy: self._stager.write(copy, message, self._spool))
-        self._incoming = Incoming(binary=False, spool=self._spool)  # lets go of the body
-        self._timing.filter_s = self._stager.filter_s
-        self._timing.staged()
-        # All copies are written before the first is synced: one journal commit serves many.
-        for copy in self._copies:
-            if copy.staged is not None and copy.outcome is None:
-                self._guard(copy, Copy.sync)
-        self._share_fate()
-        self._timing.synced()
-
-    # -- steps 3, 4 and 5: intend, barrier, publish
-
-    def _commit(self, client: Client | None) -> None:
-        """Record, ask the client a last time, and rename; nothing of this is visible before the rename."""
-        staged = [copy for copy in self._copies if copy.staged is not None and copy.outcome is None]
-        if self._service.intents is not None and staged:
-            self._service.intents.record(staged)
-        self._share_fate()
-        self._timing.recorded()
-        staged = [copy for copy in staged if copy.outcome is None]
-        if (abort := self._abort(client)) is not None:
-            self._abandon(staged, abort)
-            return
-        for copy in staged:
-            self._guard(copy, partial(publish, intents=self._service.intents))
+    def _delivery(
+        self, copies: Sequence[Copy], write: Callable[[Copy], None], client: Client | None
+    ) -> Delivery:
+        return Delivery(
+            id=self.id,
+            copies=[copy for copy in copies if copy.twin is None],
+            write=write,
+            barrier=partial(self._abort, client),
+            timing=self._timing,
+            has_aliases=self._roll.has_aliases,
+        )
 
     def _abort(self, client: Client | None) -> Deferred | None:
         if client is None:
             return None
         return barrier(client, since_end_s=self._timing.since_end_s, deadline_s=self._service.deadline_s)
 
-    def _abandon(self, copies: list[Copy], abort: Deferred) -> None:
-        for copy in copies:
-            copy.outcome = abort
-        self._withdraw(copies)
-
-    def _withdraw(self, copies: list[Copy]) -> None:
-        """Nothing of these was published, and nothing will be."""
-        keys = [copy.key for copy in copies if copy.recorded]
-        for copy in copies:
-            copy.recorded = False
-            copy.discard()
-        if keys:
-            self._service.ledger.withdraw(keys)
-
-    def _share_fate(self) -> None:
-        if self._roll.has_aliases:
-            self._withdraw(alias.share_fate(self._copies))
-
-    # -- step 6: reply
-
     def _settle(self, copy: Copy) -> Reply:
-        """Make copy's outcome final: durable if it was published. The sync of one new/ serves all in it."""
+        """Nothing happens to the copy any more."""
         for each in copy.siblings or (copy,):
-            if each.outcome is None:
-                self._finish(each)
+            if each.outcome is None and each.twin is not None:
+                each.outcome, each.folder = each.twin.outcome, each.twin.folder
         if copy.siblings:
             alias.conclude(copy)
         return self._reply(copy)
-
-    def _finish(self, copy: Copy) -> None:
-        if copy.twin is not None:
-            copy.outcome, copy.folder = copy.twin.outcome, copy.twin.folder
-        else:
-            self._guard(copy, Copy.sync_directory)
 
     def _reply(self, copy: Copy) -> Reply:
         if self._refusal is not None:
@@ -244,11 +223,11 @@ class Transaction:
 
     def _owe_notices(self) -> None:
         """Write down which "delivered" notices are owed, before the first reply is out."""
-        notices = self._service.notices
-        if notices is not None and notices.wants(self.envelope, self._copies):
+        if self.owes_notices:
             for copy in self._copies:
                 self._settle(copy)
-            notices.owe(self.id, self.envelope, self._copies, header=self._header)
+            assert self._service.notices is not None
+            self._service.notices.owe(self.id, self.envelope, self._copies, header=self._header)
 
     def _settle_and_report(self, copy: Copy) -> Reply:
         reply = self._settle(copy)
@@ -278,17 +257,6 @@ class Transaction:
             self.envelope, self.peer.address, service.hostname, transaction=self.id, date=service.dates()
         )
 
-    def _guard(self, copy: Copy, step: Callable[[Copy], None]) -> None:
-        """Do one step for one copy; what goes wrong is that copy's outcome (RFC 2033 4.2)."""
-        try:
-            with copy.at_work:
-                step(copy)
-        except StorageError as exc:
-            copy.outcome = deferred_by(exc)
-        except Exception as exc:  # noqa: BLE001 a bug of ours: this recipient's mail waits, nobody's bounces
-            self._service.reporter.bug(exc, transaction=self.id, recipient=copy.address)
-            copy.outcome = Deferred(Cause.BUG, repr(exc))
-
     def _report(self, copy: Copy) -> None:
         if self._service.admission is not None:
             self._service.admission.ended(copy)
@@ -297,3 +265,7 @@ class Transaction:
     def _tell(self, copy: Copy, reply: Reply | None) -> None:
         is_last = copy is self._copies[-1]
         self._service.reporter.recipient(self._summary.of_copy(copy, reply, is_last=is_last))
+
+
+def _is_staged(_: Copy) -> None:
+    """`hold`: nothing is left to be written."""

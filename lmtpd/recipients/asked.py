@@ -38,6 +38,7 @@ class AskedSource:
         domains: those that the lookup is asked for; empty: all.
         """
         self.name = lookup.name
+        self.may_wait = patience is not None
         self._lookup = lookup
         self._placement = placement
         self._answers = answers

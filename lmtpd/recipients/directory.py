@@ -27,6 +27,7 @@ class Source(Protocol):
     """One place that knows recipients. Thread-safe; must not raise for what the world does."""
 
     name: str
+    may_wait: bool  # it asks another server or process, and its answer may take long
 
     def find(self, address: Address) -> Found:
         """Resolve one address."""
@@ -51,6 +52,12 @@ class Directory:
         self._postmaster = postmaster
         self._same_as = same_as or {}
         self._catch_all = catch_all or {}
+        self._may_wait = any(source.may_wait for source in self._sources)
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether a look-up may take long: it asks another server, say."""
+        return self._may_wait
 
     def find(self, address: Address) -> Resolved:
         """Resolve address. `<Postmaster>` without a domain (RFC 5321 4.5.1) has a mailbox by setting."""

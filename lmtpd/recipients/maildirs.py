@@ -22,6 +22,7 @@ class MaildirSource:
     """Resolve addresses by the template. One per worker; safe for all its threads."""
 
     name = "maildirs"
+    may_wait = False
 
     def __init__(
         self, disk: Disk, rules: MaildirRules, domains: Mapping[str, MaildirRules] | None = None

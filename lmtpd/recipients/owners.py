@@ -21,6 +21,10 @@ from storage.thread_rights import Rights
 class Recipients(Protocol):
     """Everybody whom mail may be for."""
 
+    @property
+    def may_wait(self) -> bool:
+        """Whether a look-up may take long: it asks another server, say."""
+
     def find(self, address: Address) -> Resolved:
         """Resolve one address."""
 
@@ -46,6 +50,11 @@ class OwnedRecipients:
         self._directory = directory
         self._disk = disk
         self._rules = rules
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether a look-up may take long."""
+        return self._directory.may_wait
 
     def find(self, address: Address) -> Resolved:
         """Resolve address; a mailbox that nobody's mail may be delivered to is Unavailable."""

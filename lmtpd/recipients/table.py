@@ -12,6 +12,7 @@ class AliasTable:
     """Look addresses up as they are, then without their detail. Values only; safe for all threads."""
 
     name = "aliases"
+    may_wait = False
 
     def __init__(self, aliases: Mapping[str, tuple[Address, ...]], rules: MaildirRules) -> None:
         """The addresses of aliases have their domains in lower case."""

@@ -132,7 +132,10 @@ class Lookups:
         return True
 
 
-def asked_on(config: Config) -> Mapping[object, Callable[[Service], Dialogue]]:
+Ask = Callable[[Service], Dialogue]
+
+
+def asked_on(config: Config) -> Mapping[object, Ask]:
     """Tell by a listener's configuration what is asked there; LMTP is spoken on the others."""
     return {
         **dict.fromkeys(config.policy, PolicyDialogue),

@@ -85,14 +85,17 @@ class Stream:
         """
         return self.ended and (self.is_tls or self._gone is _GONE_TCP)
 
+    def fileno(self) -> int:
+        """The descriptor, for who waits for it."""
+        return self._sock.fileno()
+
     def receive(self, octets: int, *, goes_on: bool = False) -> bytes | None:
         """Wait for bytes; b"" is the peer's end, None that it is silent for a moment while we drain.
 
         goes_on: what it has begun is not complete. Raises PeerSilent after the idle limit, or when that comes
         too slowly; PeerLost.
         """
-        if self._pace is not None:
-            self._keep_up(self._pace, goes_on=goes_on)
+        self.keep_up(goes_on=goes_on)
         deadline = 0.0
         while True:
             try:
@@ -111,6 +114,16 @@ class Stream:
                     self._pace.add(len(data))
                 return data
 
+    def keep_up(self, *, goes_on: bool) -> None:
+        """Raise PeerSilent if what the client has begun, if it goes on, comes too slowly."""
+        pace = self._pace
+        if pace is None:
+            return
+        if not goes_on:
+            pace.rest()
+        elif why := pace.why_too_slow():
+            raise PeerSilent(why)
+
     def receive_arrived(self, octets: int) -> bytes:
         """Return what is there, without waiting; b"" when nothing is, or the end (then `ended` is set)."""
         try:
@@ -123,6 +136,8 @@ class Stream:
             data = b""
         if not data:
             self.ended = True
+        elif self._pace is not None:
+            self._pace.add(len(data))
         return data
 
     def look(self) -> Sight:
@@ -192,12 +207,6 @@ class Stream:
         """Close the socket, now. Never raises."""
         with suppress(OSError):
             self._sock.close()
-
-    def _keep_up(self, pace: Pace, *, goes_on: bool) -> None:
-        if not goes_on:
-            pace.rest()
-        elif why := pace.why_too_slow():
-            raise PeerSilent(why)
 
     def _wait_for_input(self, deadline: float) -> bool:
         """Sleep until there is input (True), or is none in a drain (False); PeerSilent at the deadline."""

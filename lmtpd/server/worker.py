@@ -1,14 +1,13 @@
-"""A worker process: accepts connections, gives each to a thread, and ends when it is told to.
+"""A worker process: accepts connections, and ends when it is told to.
 
 The rule: the main thread only waits and hands over. It never touches a connection again that it has
-handed over, never delivers, and so always hears the supervisor and the signals.
+handed over to the lobby, never delivers, and so always hears the supervisor and the signals.
 """
 
 import errno
 import gc
 import math
 import os
-import resource
 import select
 import signal
 import socket
@@ -28,10 +27,12 @@ from lmtpd.server.board import Seat
 from lmtpd.server.children import READY
 from lmtpd.server.connection import Connection
 from lmtpd.server.crew import Crew
+from lmtpd.server.descriptors import open_reserve, raise_descriptor_limit
 from lmtpd.server.drain import Drain
 from lmtpd.server.listeners import BACKLOG, Listening
+from lmtpd.server.lobby import Lobby
 from lmtpd.server.lookups import IDLE_S as LOOKUP_IDLE_S
-from lmtpd.server.lookups import Lookups, asked_on
+from lmtpd.server.lookups import Ask, Lookups, asked_on
 from lmtpd.server.stream import Stream
 
 # What the supervisor says on the control socket.
@@ -42,6 +43,7 @@ RETIRED_S = 600.0  # for busy ones behind that; Postfix uses a connection for 30
 DRAIN_S = 6.0  # from SIGTERM to the 421 for a client in the middle of a transaction
 EXIT_S = 9.0  # from SIGTERM to the end, whatever still hangs; at 10 s the supervisor kills
 YIELD_S = 0.002  # so that a worker with fewer connections takes the next one
+LOOK_S = 0.1  # while there are connections: between two looks at the lobby's host
 RECOVER_S = 0.1  # without descriptors or memory: until the next attempt to accept
 
 _NO_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -69,12 +71,19 @@ class Worker:
         self._seat = seat
         self._drain = Drain()
         self._crew = Crew()
+        self._lobby = Lobby(
+            self._crew,
+            service.rounds,
+            drain=self._drain,
+            reporter=service.reporter,
+            idle_s=config.limits.idle_s,
+        )
         self._is_told = False  # by SIGTERM
         self._leaving = False
         self._drains_at = math.inf
         self._ends_at = math.inf
         self._wake, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._reserve = _open_reserve()
+        self._reserve = open_reserve()
         self._epoll = select.epoll()
         self._accepting: dict[int, Listening] = {}
 
@@ -84,6 +93,7 @@ class Worker:
         False: connections are left, cut off by the deadline; their threads may still be at work.
         """
         self._prepare()
+        self._lobby.open()
         self._seat.open()
         with suppress(OSError):  # the supervisor has ended: that is heard below
             self._control.send(READY)
@@ -100,7 +110,7 @@ class Worker:
         # The kernel may give a signal to any thread: the pipe is what wakes this one.
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, self._on_signal)
-        _raise_descriptor_limit()
+        raise_descriptor_limit()
         for listening in self._listeners:
             self._accepting[listening.sock.fileno()] = listening
             self._epoll.register(listening.sock, select.EPOLLIN)
@@ -114,6 +124,9 @@ class Worker:
         """Sleep until something happens, and see to it."""
         next_at = min(self._drains_at, self._ends_at)
         rest_s = None if next_at == math.inf else max(0.0, next_at - time.monotonic())
+        if self._seat.connections:
+            rest_s = LOOK_S if rest_s is None else min(rest_s, LOOK_S)
+            self._lobby.relieve()
         for fd, _ in self._epoll.poll(rest_s):
             if fd == self._control.fileno():
                 self._hear()
@@ -187,11 +200,14 @@ class Worker:
             return False  # else: that client has given up already, accept(2)
         self._seat.add()
         try:
-            self._crew.start(partial(self._serve, sock, address, listening))
+            self._welcome(sock, address, listening)
         except (RuntimeError, MemoryError):
             self._seat.subtract()
             _refuse(sock)
             return False
+        except Exception as exc:  # noqa: BLE001 a bug ends this connection and no other
+            self._service.reporter.bug(exc)
+            self._see_off(sock)
         return True
 
     def _refuse_one(self, listening: Listening) -> None:
@@ -204,44 +220,51 @@ class Worker:
             time.sleep(RECOVER_S)
         else:
             _refuse(sock)
-        self._reserve = _open_reserve()
+        self._reserve = open_reserve()
 
-    def _serve(self, sock: socket.socket, address: object, listening: Listening) -> None:
-        """Serve one client; the whole life of a thread's job."""
+    def _welcome(self, sock: socket.socket, address: object, listening: Listening) -> None:
+        """Begin to serve one client."""
+        ask = self._asked.get(listening.configured)
+        if ask is None:
+            self._begin_lmtp(sock, address, is_unix=listening.is_unix)
+        else:
+            self._crew.start(partial(self._look_up, sock, ask))
+
+    def _look_up(self, sock: socket.socket, ask: Ask) -> None:
+        """Answer one client's questions; the whole life of a thread's job."""
         try:
-            ask = self._asked.get(listening.configured)
-            if ask is None:
-                self._deliver(sock, address, is_unix=listening.is_unix)
-            else:
-                stream = Stream(sock, drain=self._drain, idle_s=LOOKUP_IDLE_S)
-                Lookups(stream, ask(self._service), self._service).serve()
+            stream = Stream(sock, drain=self._drain, idle_s=LOOKUP_IDLE_S)
+            Lookups(stream, ask(self._service), self._service).serve()
         except Exception as exc:  # noqa: BLE001 a bug ends this connection and no other
             self._service.reporter.bug(exc)
         finally:
-            sock.close()
-            if not self._seat.subtract() and self._leaving:
-                os.write(self._waker, b"\0")
+            self._see_off(sock)
 
-    def _deliver(self, sock: socket.socket, address: object, *, is_unix: bool) -> None:
-        """Speak LMTP."""
+    def _see_off(self, sock: socket.socket) -> None:
+        sock.close()
+        if not self._seat.subtract() and self._leaving:
+            os.write(self._waker, b"\0")
+
+    def _begin_lmtp(self, sock: socket.socket, address: object, *, is_unix: bool) -> None:
+        """Speak LMTP, from the lobby on."""
         peer = self._peer(address, is_unix=is_unix)
         starttls = self._tls is not None and not is_unix
         limit = self._config.server.connections
         crowded = self._seat.is_crowded(limit)
-        Connection(
-            Stream(
-                sock,
-                drain=self._drain,
-                idle_s=self._config.limits.idle_s,
-                min_octets_per_s=self._config.limits.min_octets_per_s,
-            ),
+        limits = self._config.limits
+        stream = Stream(
+            sock, drain=self._drain, idle_s=limits.idle_s, min_octets_per_s=limits.min_octets_per_s
+        )
+        connection = Connection(
+            stream,
             Session(self._settings(starttls=starttls, xforward=peer.trusted)),
             service=self._service,
             begin=partial(Transaction, self._service, peer),
             is_crowded=partial(self._seat.is_crowded, limit) if crowded else _never,
             drain=self._drain,
             tls=self._tls,
-        ).serve()
+        )
+        self._lobby.enter(connection, stream, partial(self._see_off, sock))
 
     def _peer(self, address: object, *, is_unix: bool) -> Peer:
         if is_unix:
@@ -271,18 +294,3 @@ def _refuse(sock: socket.socket) -> None:
     with suppress(OSError), sock:
         sock.setblocking(False)
         sock.send(replies.OUT_OF_RESOURCES.encode())
-
-
-def _open_reserve() -> int:
-    """Open a descriptor to be given up when there are no more; -1 if there are none already."""
-    try:
-        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return -1
-
-
-def _raise_descriptor_limit() -> None:
-    """Take all descriptors that we may have: a connection with its message takes a few."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -15,23 +15,27 @@ from contextlib import suppress
 from types import ModuleType
 
 import lmtpd.__main__
-from lmtpd.delivery.barrier import Client, Verdict
+from lmtpd.delivery.barrier import Verdict
 from lmtpd.delivery.copy import Copy
 from lmtpd.delivery.intent import Intents
 from lmtpd.delivery.outcomes import Delivered
+from lmtpd.delivery.rounds import Delivery, Rounds
 from lmtpd.delivery.transaction import Transaction
-from lmtpd.protocol.replies import Reply
+from lmtpd.server.barrier import Barrier
 from lmtpd.server.connection import Connection
+from lmtpd.server.talk import Talk
 from storage import disk, ledger_tables, maildirs
 from storage.database import SharedDatabase
 from storage.directory import Directory
 from storage.disk import Disk
 from storage.ledger import Ledger, Record
-from storage.maildir import Maildir
 from storage.opening import EntrySyncs
 from storage.staging import Staged
+from storage.syncing import RoundSync
 
 UNBROKEN = "unbroken"
+# As unbroken, and tmpfs is taken for a file system that can be synced as a whole.
+SYNCED_AS_A_WHOLE = "synced as a whole"
 
 Patch = Callable[[], None]
 BUILDS: dict[str, Patch] = {UNBROKEN: lambda: None}
@@ -65,9 +69,20 @@ def _no_file_sync() -> None:
     _replace(Disk, "sync", sync)
 
 
+@build(SYNCED_AS_A_WHOLE)
+def _synced_as_a_whole() -> None:
+    _replace(Disk, "can_sync_file_system", lambda *_: True)
+
+
+@build("no file system sync")
+def _no_file_system_sync() -> None:
+    _synced_as_a_whole()
+    _replace(Disk, "sync_file_system", lambda *_: None)
+
+
 @build("no directory sync")
 def _no_directory_sync() -> None:
-    _replace(Maildir, "sync", lambda _: None)
+    _replace(RoundSync, "directories", lambda *_: {})
 
 
 @build("no parent sync")
@@ -121,36 +136,36 @@ def _ignored_close_error() -> None:
 
 @build("record after rename")
 def _record_after_rename() -> None:
-    commit, record = Transaction._commit, Intents.record
+    commit, record = Rounds._commit, Intents.record
 
-    def late(self: Transaction, client: Client | None) -> None:
+    def late(self: Rounds, deliveries: Sequence[Delivery], sync: RoundSync) -> None:
         _replace(Intents, "record", lambda *_: None)
-        commit(self, client)
+        commit(self, deliveries, sync)
         _replace(Intents, "record", record)
-        published = [copy for copy in self._copies if copy.staged is not None and copy.outcome is None]
-        if published and self._service.intents is not None:
-            self._service.intents.record(published)
-            for copy in published:
-                copy.outcome = None
+        published = [copy for each in deliveries for copy in each.copies if copy.staged is not None]
+        if published and self._intents is not None:
+            outcomes = [copy.outcome for copy in published]
+            self._intents.record(published)
+            for copy, outcome in zip(published, outcomes, strict=True):
+                copy.outcome = outcome
 
-    _replace(Transaction, "_commit", late)
+    _replace(Rounds, "_commit", late)
 
 
 @build("reply before sync")
 def _reply_before_sync() -> None:
     report = Transaction._report
 
-    def settle(self: Transaction, copy: Copy) -> Reply:
-        if copy.outcome is None:
+    def settle(_: Rounds, published: Sequence[Copy], __: RoundSync) -> None:
+        for copy in published:
             copy.outcome = Delivered(copy.file)
-        return self._reply(copy)
 
     def sync_and_report(self: Transaction, copy: Copy) -> None:
         if copy.maildir is not None:
             copy.maildir.sync()
         report(self, copy)
 
-    _replace(Transaction, "_settle", settle)
+    _replace(Rounds, "_settle", settle)
     _replace(Transaction, "_report", sync_and_report)
 
 
@@ -217,9 +232,9 @@ def _recovery_forgets() -> None:
 def _quit_taken_for_a_proof() -> None:
     close = Connection._close
 
-    def credulous(self: Connection) -> None:
+    def credulous(self: Connection) -> Talk:
         self._unproven.confirm()  # but Postfix sends QUIT together with the dot
-        close(self)
+        yield from close(self)
 
     _replace(Connection, "_close", credulous)
 
@@ -229,19 +244,19 @@ def _quit_taken_for_a_proof() -> None:
 
 @build("no barrier")
 def _no_barrier() -> None:
-    _replace(Connection, "verdict", lambda _: None)
+    _replace(Barrier, "verdict", lambda _: None)
 
 
 @build("barrier blind behind QUIT")
 def _barrier_blind_behind_quit() -> None:
-    def peek(self: Connection) -> Verdict | None:
+    def peek(self: Barrier) -> Verdict | None:
         try:
             data = self._stream._sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except OSError as exc:
             return None if exc.errno == errno.EAGAIN else Verdict.GONE
         return None if data else Verdict.GONE
 
-    _replace(Connection, "verdict", peek)
+    _replace(Barrier, "verdict", peek)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -4,10 +4,12 @@
            < fsync(new/) < send(250 for that recipient)
 
 A step counts once it has returned without an error, and serves only what had returned before it began: the
-sync of one thread may well serve another, but never one that came too late. Besides: a directory that was
-made is synced into its parent before a reply that relies on it, as the ledger's file is into its own;
-message files are created exclusively and published without replacing anything; and a file that could not be
-synced or closed is never synced again, nor published.
+sync of one thread may well serve another, but never one that came too late. syncfs serves all files and
+directories. Which of several files of a mailbox a reply is for, nobody can see: it takes one that is durable.
+
+Besides: a directory that was made is synced into its parent before a reply that relies on it, as the ledger's
+file is into its own; message files are created exclusively and published without replacing anything; and a
+file that could not be synced or closed is never synced again, nor published.
 
 The trace is the shim's, from the start of the server on. What is written to the log is not in it: when
 several deliver at once, the record that a write holds may be another's.
@@ -59,16 +61,10 @@ class _File:
     written_until: int = 0  # on the trace's clock; without end while a write has not returned
     failed: bool = False
     maildir: PurePath | None = None
+    published_at: int = 0  # when the rename began
+    answered: bool = False  # a 250 was sent for it
     names: list["_File"] = field(default_factory=list)
     """Every name of the file, this one too: what is written and synced is so under all of them."""
-
-
-@dataclass(slots=True)
-class _Transaction:
-    """What one thread has published since it answered MAIL, and since when (on the trace's clock)."""
-
-    since: int = 0
-    published: list[_File] = field(default_factory=list)
 
 
 def wrong_orders(calls: Iterable[Call], mailboxes: Mailboxes, state: Path) -> list[str]:
@@ -102,8 +98,9 @@ class _Automaton:
         self._ledger, self._log = state / "ledger.db", state / "ledger.db-wal"
         self._files: dict[PurePath, _File] = {}
         self._entries: set[PurePath] = set()  # made, and their directory not yet synced
-        self._transactions: defaultdict[int, _Transaction] = defaultdict(_Transaction)
+        self._since: defaultdict[tuple[int, int], int] = defaultdict(int)  # connection -> its latest MAIL
         self._synced_since: dict[PurePath, int] = {}  # new/ -> begin of its latest sync that went well
+        self._all_synced_since = 0  # the same of the whole file system
         self._served: dict[int, tuple[list[_File], list[PurePath]]] = {}  # by a call that has not returned
 
     # ---- a call begins --------------------------------------------------------------------------
@@ -130,7 +127,11 @@ class _Automaton:
         self._served[call.begin] = ([file for file in self._files.values() if file.step is step], [])
 
     def _syncs(self, call: Call, path: PurePath, file: _File | None) -> None:
-        if file is not None:
+        if call.kind is Kind.SYNCFS:
+            steps = (Step.WRITTEN, Step.PUBLISHED)
+            served = [file for file in self._files.values() if file.step in steps]
+            self._served[call.begin] = (served, list(self._entries))
+        elif file is not None:
             if file.failed:
                 self._wrong(call, "a sync is repeated after an error")
             self._served[call.begin] = (list(file.names) if file.written_until < call.begin else [], [])
@@ -159,19 +160,34 @@ class _Automaton:
             self._wrong(call, "a rename may replace another message")
 
     def _replies(self, call: Call) -> None:
+        connection = (call.pid, call.fd)
         for address in _FINAL.findall(call.other):
             maildir = PurePath(os.path.realpath(self._mailboxes.of(address.decode())))
-            transaction = self._transactions[call.tid]
-            ours = [file for file in transaction.published if file.maildir == maildir]
-            if any(file.step < Step.DURABLE for file in ours):
+            if not self._takes_a_file(maildir, self._since[connection]):
                 self._wrong(call, "250 before the sync of new/")
-            elif self._synced_since.get(maildir / "new", 0) <= transaction.since:
+            elif self._latest_sync_of(maildir) <= self._since[connection]:
                 self._wrong(call, "250, and new/ was not synced in this transaction")
             for entry in sorted(self._entries):
                 if entry == self._ledger or maildir.is_relative_to(entry) or entry.is_relative_to(maildir):
                     self._wrong(call, f"250, and the entry of {entry} is not synced")
         if _SENDER_OK in call.other:
-            self._transactions[call.tid] = _Transaction(since=call.begin)
+            self._since[connection] = call.begin
+
+    def _latest_sync_of(self, maildir: PurePath) -> int:
+        return max(self._all_synced_since, self._synced_since.get(maildir / "new", 0))
+
+    def _takes_a_file(self, maildir: PurePath, since: int) -> bool:
+        """Find the file that a reply is for; True as well if there is none: an earlier one was recognised."""
+        ours = [
+            file
+            for file in self._files.values()
+            if file.maildir == maildir and file.published_at > since and not file.answered
+        ]
+        for file in ours:
+            if file.step is Step.DURABLE:
+                file.answered = True
+                return True
+        return not ours
 
     # ---- a call has returned --------------------------------------------------------------------
 
@@ -210,7 +226,14 @@ class _Automaton:
             self._entries.add(path)
 
     def _synced(self, call: Call, path: PurePath) -> None:
-        if path in self._files:
+        if call.kind is Kind.SYNCFS:
+            files, entries = self._served.get(call.begin, ([], []))
+            self._entries.difference_update(entries)
+            self._all_synced_since = call.begin
+            self._served[call.begin] = (files, [])
+            self._advance(call, Step.WRITTEN, Step.SYNCED, keep=True)
+            self._advance(call, Step.PUBLISHED, Step.DURABLE)
+        elif path in self._files:
             self._advance(call, Step.WRITTEN, Step.SYNCED)
         elif path == self._log:
             self._advance(call, Step.RECORDED, Step.RECORD_DURABLE)
@@ -231,11 +254,11 @@ class _Automaton:
     def _published(self, path: PurePath, target: PurePath, call: Call) -> None:
         file = self._files.pop(path)
         file.path, file.step, file.maildir = target, Step.PUBLISHED, target.parent.parent
+        file.published_at = call.begin
         self._files[target] = file
-        self._transactions[call.tid].published.append(file)
 
-    def _advance(self, call: Call, before: Step, after: Step) -> None:
-        files, _ = self._served.pop(call.begin, ([], []))
+    def _advance(self, call: Call, before: Step, after: Step, *, keep: bool = False) -> None:
+        files, _ = self._served[call.begin] if keep else self._served.pop(call.begin, ([], []))
         for file in files:
             if file.step is before and not (before is Step.WRITTEN and file.written_until > call.begin):
                 file.step = after

@@ -32,7 +32,7 @@
 #define NAME_OCTETS 64
 #define PLACES 8
 
-enum kind { OPEN, MKDIR, WRITE, COPY, FSYNC, FDATASYNC, CLOSE, RENAME, LINK, UNLINK, RMDIR, TRUNCATE, FLOCK, SEND };
+enum kind { OPEN, MKDIR, WRITE, COPY, FSYNC, FDATASYNC, CLOSE, RENAME, LINK, UNLINK, RMDIR, TRUNCATE, FLOCK, SEND, SYNCFS };
 enum action { NONE, KILL, CUT, FAIL, SHORT, STOP };
 
 struct call {
@@ -357,7 +357,7 @@ WRAP_SENDFILE(sendfile64, off64_t)
     }
 WRAP_FD(fsync, FSYNC)
 WRAP_FD(fdatasync, FDATASYNC)
-WRAP_FD(syncfs, FSYNC)
+WRAP_FD(syncfs, SYNCFS)
 
 EXPORT int close(int fd) {
     REAL(close);

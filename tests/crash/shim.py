@@ -47,10 +47,11 @@ class Kind(IntEnum):
     TRUNCATE = 11
     FLOCK = 12
     SEND = 13
+    SYNCFS = 14
 
 
 EVERYTHING = frozenset(Kind)
-SYNCS = frozenset({Kind.FSYNC, Kind.FDATASYNC})
+SYNCS = frozenset({Kind.FSYNC, Kind.FDATASYNC, Kind.SYNCFS})
 
 
 class Action(IntEnum):

@@ -16,12 +16,14 @@ import pytest
 
 from tests.crash import scenes
 from tests.crash.agents import Forked
+from tests.crash.broken import SYNCED_AS_A_WHOLE
 from tests.crash.client import Behind
 from tests.crash.nursery import Nursery
 from tests.crash.oracle import Kind as Verdict
 from tests.crash.points import NEVER, Bench, MakeAgent, Point, Result
 from tests.crash.scenes import Scene, Stage
 from tests.crash.shim import Action, Shim
+from tests.crash.trials import Build
 
 pytestmark = [pytest.mark.crash, pytest.mark.slow]
 
@@ -96,6 +98,29 @@ def test_kill_at_any_call_of_a_delivery(bench: Bench, scene: Scene, note: Note) 
     every = 8 if scene is scenes.LARGE and not SOAK else 1
 
     results = list(bench.play_all(scene, Action.KILL, every=every))
+
+    note(results)
+    assert_all_kept(scene, results)
+    assert len(results) > 10
+
+
+# Where the file system can be synced as a whole, deliveries go in rounds, not in their client's thread.
+IN_ROUNDS = (scenes.ONE, scenes.THREE, scenes.SHARED, scenes.TWICE, scenes.LOST_REPLY, TWO_CONNECTIONS)
+
+
+@pytest.fixture
+def bench_of_rounds(shim: Shim, lmtpd_nursery: Nursery, folder_in_memory: Path) -> Bench:
+    def make(folder: Path, mail: Path, state: Path, _: Scene) -> Forked:
+        return Build(lmtpd_nursery, SYNCED_AS_A_WHOLE, folder, mail=mail, state=state)
+
+    for name in ("mail", "state"):
+        (folder_in_memory / name).mkdir()
+    return Bench(shim, make, mail=folder_in_memory / "mail", state=folder_in_memory / "state")
+
+
+@pytest.mark.parametrize("scene", IN_ROUNDS, ids=str)
+def test_kill_at_any_call_of_a_round(bench_of_rounds: Bench, scene: Scene, note: Note) -> None:
+    results = list(bench_of_rounds.play_all(scene, Action.KILL))
 
     note(results)
     assert_all_kept(scene, results)

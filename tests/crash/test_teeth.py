@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash import trials
-from tests.crash.broken import BUILDS, UNBROKEN
+from tests.crash.broken import BUILDS, SYNCED_AS_A_WHOLE, UNBROKEN
 from tests.crash.nursery import Nursery
 from tests.crash.shim import Shim
 from tests.crash.trials import Check, eatmydata, on_trial, order
@@ -20,6 +20,7 @@ pytestmark = pytest.mark.crash
 # Build -> the check that catches it, and how its complaint begins.
 TEETH: dict[str, tuple[Check, str]] = {
     "no file sync": (order, "a file is published though it is not synced"),
+    "no file system sync": (order, "a file is published though it is not synced"),
     "no directory sync": (order, "250 before the sync of new/"),
     "no parent sync": (order, "250, and the entry of "),
     "ledger not synced: NORMAL": (order, "a file is published though its record is not durable"),
@@ -54,7 +55,7 @@ def try_out(shim: Shim, lmtpd_nursery: Nursery, folder_in_memory: Path) -> TryOu
 
 
 def test_every_broken_build_has_its_check():
-    assert {UNBROKEN, *TEETH} == BUILDS.keys()
+    assert {UNBROKEN, SYNCED_AS_A_WHOLE, *TEETH} == BUILDS.keys()
 
 
 @pytest.mark.parametrize("name", TEETH)
@@ -70,6 +71,10 @@ def test_broken_build_is_caught(name: str, try_out: TryOut):
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_unbroken_build_passes(check: Check, try_out: TryOut):
     assert try_out(check, UNBROKEN) == []
+
+
+def test_file_systems_synced_as_a_whole_keep_the_order(try_out: TryOut):
+    assert try_out(order, SYNCED_AS_A_WHOLE) == []
 
 
 # ---- the negative control ---------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Deliveries to one Maildir share the syncs of its new/, and none is served by one that began too early."""
+"""A delivery is durable by a sync of new/ that began behind its rename, never by an earlier one."""
 
 import errno
 from threading import Event, Semaphore, Thread
@@ -6,7 +6,6 @@ from threading import Event, Semaphore, Thread
 import pytest
 
 from storage.errors import StorageError
-from storage.grouping import WorkInterrupted
 from storage.maildir import Durability
 from tests.support.memory_disk import MemoryDisk
 from tests.support.storing import PATH, ROOT, USER, deliver, maildirs_on
@@ -79,29 +78,6 @@ def test_a_sync_makes_everything_published_durable(disk, maildirs):
     assert disk.files(NEW) == {name: b"hello"}
 
 
-def test_deliveries_at_the_same_time_share_a_sync(disk, maildirs, maildir):
-    slow = SlowSync(disk)
-    first = in_threads(1, lambda: deliver(maildirs, b"first"))
-    slow.wait()
-    renamed = Semaphore(0)
-    hold = disk.on_call
-
-    def count_renames(call, where):
-        if call == "rename_exclusive":
-            renamed.release()
-        hold(call, where)
-
-    disk.on_call = count_renames
-    others = in_threads(5, lambda: deliver(maildirs, b"other"))
-    for _ in range(5):
-        assert renamed.acquire(timeout=DEADLINE_S)
-    slow.let_go(10)
-    join(first + others)
-
-    assert len(disk.files(NEW)) == 6
-    assert disk.log.count(("sync", NEW)) < 6
-
-
 def test_a_sync_that_began_before_the_rename_does_not_serve_it(disk, maildirs, maildir):
     slow = SlowSync(disk)
     acknowledged = Event()
@@ -125,20 +101,10 @@ def test_a_sync_that_began_before_the_rename_does_not_serve_it(disk, maildirs, m
     assert calls.count(("sync", NEW)) == 2
 
 
-def test_a_failed_sync_fails_for_all_who_share_it(disk, maildir):
+def test_a_failed_sync_is_told(disk, maildir):
     fail_next(disk, errno.EIO)
 
     with pytest.raises(StorageError, match="injected"):
-        maildir.sync()
-
-
-def test_a_sync_whose_thread_was_stopped_is_an_error(maildir):
-    def stopped(item: None) -> None:
-        raise WorkInterrupted("stopped")
-
-    maildir._directory_sync = type("Stopped", (), {"submit": staticmethod(stopped)})()
-
-    with pytest.raises(StorageError, match="stopped"):
         maildir.sync()
 
 

@@ -48,6 +48,8 @@ class ScriptedTransaction:
         self._hold = hold
         self._recipients = 0
         self.body = b""
+        self.is_large = False
+        self.owes_notices = False
 
     def offer(self, event: RecipientOffered) -> Reply:
         reply = self._script.offer(event)
@@ -113,12 +115,20 @@ class KeptBugs:
         """Nothing to close."""
 
 
+class QuickDirectory:
+    """Recipient sources that answer at once."""
+
+    may_wait = False
+
+
 @dataclass
 class FakeService:
     """What a connection uses of a service."""
 
     commit: Commit
     reporter: KeptBugs = field(default_factory=KeptBugs)
+    directory: QuickDirectory = field(default_factory=QuickDirectory)
+    rounds: object = None  # a talk in a thread of its own asks none
 
 
 class Driven:

@@ -20,6 +20,9 @@ class FaultyDisk(Disk):
             return
         raise OSError(self.code, os.strerror(self.code))
 
+    def can_sync_file_system(self, fd: int) -> bool:
+        return False  # so that each mailbox has syncs of its own
+
     def create(self, name: str, *, dir_fd: int | None = None) -> int:
         assert dir_fd is not None
         self._strike("create", dir_fd)

@@ -70,6 +70,7 @@ class MemoryDisk(Disk):
         self.lock = RLock()
         self.faults = Faults()
         self.on_call: Callable[[str, str], None] | None = None
+        self.syncs_whole = False  # whether it is a file system that can be synced as a whole
         self.largest_write: int | None = None  # what one write takes at most; None for all
         self._tree = Tree(clock)
         self._handles: dict[int, _Handle] = {}
@@ -230,6 +231,14 @@ class MemoryDisk(Disk):
         node = self._readable(fd).node
         assert isinstance(node, File | Folder)
         node.sync()
+
+    def can_sync_file_system(self, fd: int) -> bool:
+        return self.syncs_whole
+
+    @_counted
+    def sync_file_system(self, fd: int) -> None:
+        self._readable(fd)
+        self._tree.sync()
 
     def close(self, fd: int) -> None:
         # A directory is closed when the last reference to it goes. No script of calls should depend on

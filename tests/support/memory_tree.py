@@ -119,6 +119,16 @@ class Tree:
                 self.remove(node, child)
             node.removed = True
 
+    def sync(self, folder: Folder | None = None) -> None:
+        """Make everything durable."""
+        folder = folder or self.root
+        folder.sync()
+        for node in folder.entries.values():
+            if isinstance(node, Folder):
+                self.sync(node)
+            elif isinstance(node, File):
+                node.sync()
+
     def cut(self, folder: Folder, *, names_kept: bool, data_kept: bool) -> None:
         """Become what a power cut leaves; by choice with the names, or the data, that were not synced."""
         if not names_kept:

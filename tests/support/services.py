@@ -11,6 +11,7 @@ from lmtpd.delivery.intent import Intents
 from lmtpd.delivery.peer import Peer
 from lmtpd.delivery.plan import Filter, Keep
 from lmtpd.delivery.quota import QuotaRules, Quotas
+from lmtpd.delivery.rounds import Rounds
 from lmtpd.delivery.service import Commit, Service
 from lmtpd.delivery.transaction import Transaction
 from lmtpd.protocol.addresses import Address, parse_path
@@ -113,9 +114,10 @@ def make_service(  # Long because every collaborator is made here
         filter=filter_ or Keep(),
         maildirs=maildirs,
         ledger=ledger,
-        intents=Intents(ledger, maildirs, deliver_without_ledger=deliver_without_ledger)
-        if recognise
-        else None,
+        rounds=Rounds(
+            Intents(ledger, maildirs, deliver_without_ledger=deliver_without_ledger) if recognise else None,
+            reporter,
+        ),
         reporter=reporter,
         history=history,
         housekeeper=Housekeeper(ledger, history, history_days=30, reporter=reporter),

@@ -229,7 +229,7 @@ def test_a_ledger_in_trouble_leaves_nothing(tmp_path: Path):
 
 
 def test_one_copy_in_flight_elsewhere_defers_the_alias(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("lmtpd.delivery.intent.IN_FLIGHT_WAIT_S", 0.0)
+    monkeypatch.setattr("lmtpd.delivery.rounds.IN_FLIGHT_WAIT_S", 0.0)
     only_b = service_of(tmp_path, members=("b", "c"))
     first, _ = deliver(only_b, [ALL], BODY)
     only_b.directory = service_of(tmp_path, members=("a", "b")).directory

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from lmtpd.delivery.intent import Intents
+from lmtpd.delivery.rounds import Rounds
 from lmtpd.protocol import replies
 from lmtpd.recipients.maildirs import Detail
 from tests.support.faulty_disk import FaultyDisk
@@ -114,7 +115,7 @@ def test_a_record_without_its_file_is_delivered(tmp_path: Path):
 
 
 def test_a_key_in_flight_is_deferred(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("lmtpd.delivery.intent.IN_FLIGHT_WAIT_S", 0.0)
+    monkeypatch.setattr("lmtpd.delivery.rounds.IN_FLIGHT_WAIT_S", 0.0)
     service = make_service(tmp_path)
     deliver(service, [A], BODY)  # answered, and neither confirmed nor given up
 
@@ -128,7 +129,7 @@ def test_a_key_in_flight_is_deferred(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_key_in_flight_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     service = make_service(tmp_path)
     first, _ = deliver(service, [A], BODY)
-    monkeypatch.setattr("lmtpd.delivery.intent.time.sleep", lambda _: first.release())
+    monkeypatch.setattr("lmtpd.delivery.rounds.time.sleep", lambda _: first.release())
 
     _, answered = deliver(service, [A], BODY)
 
@@ -141,7 +142,8 @@ def test_a_record_of_a_mailbox_that_has_moved_is_looked_for_where_it_was(tmp_pat
     first, _ = deliver(service, ["a+x@example.org"], BODY)
     first.release()
     inbox = make_service(tmp_path, detail=Detail.INBOX)
-    inbox.intents = Intents(service.ledger, inbox.maildirs, deliver_without_ledger=False)
+    intents = Intents(service.ledger, inbox.maildirs, deliver_without_ledger=False)
+    inbox.rounds = Rounds(intents, inbox.reporter)
     inbox.ledger = service.ledger
 
     _, answered = deliver(inbox, ["a+x@example.org"], BODY)
@@ -157,7 +159,8 @@ def test_a_record_of_a_mailbox_that_is_gone_is_delivered_anew(tmp_path: Path):
     first.release()
     shutil.rmtree(tmp_path / "mail/example.org/a/.x")
     inbox = make_service(tmp_path, detail=Detail.INBOX)
-    inbox.intents = Intents(service.ledger, inbox.maildirs, deliver_without_ledger=False)
+    intents = Intents(service.ledger, inbox.maildirs, deliver_without_ledger=False)
+    inbox.rounds = Rounds(intents, inbox.reporter)
 
     _, answered = deliver(inbox, ["a+x@example.org"], BODY)
 

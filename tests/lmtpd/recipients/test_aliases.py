@@ -113,6 +113,7 @@ def test_a_source_may_know_alias_and_mailbox_at_once(root: Path):
 
     class Both:
         name = "both"
+        may_wait = False
 
         def find(self, address: Address) -> Found:
             return Aliases((ALICE,), own)

@@ -23,6 +23,7 @@ class OneUser:
     """A source that knows a, and perhaps whose he is."""
 
     name = "one user"
+    may_wait = False
 
     def __init__(self, root: Path, owner: MailboxOwner | None) -> None:
         self.mailbox = Mailbox(

@@ -5,6 +5,7 @@ import socket
 import pytest
 
 from lmtpd.delivery.service import Commit
+from lmtpd.server import barrier
 from lmtpd.server import connection as connection_module
 from lmtpd.server import stream as stream_module
 from lmtpd.server.proof import WAITING_TRANSACTIONS
@@ -245,7 +246,7 @@ def test_a_client_that_never_waits_proves_nothing(driven):
 
 
 def test_more_ahead_than_is_looked_at_leaves_the_message_unproven(driven, monkeypatch):
-    monkeypatch.setattr(connection_module, "AHEAD_OCTETS", 12)
+    monkeypatch.setattr(barrier, "AHEAD_OCTETS", 12)
     driven.script.at_publish = lambda: driven.client.send(b"NOOP\r\n" * 3)
     deliver(driven)
 

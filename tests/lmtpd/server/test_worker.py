@@ -105,9 +105,9 @@ def worker(tmp_path):
     )
     yield worker
     threading.stack_size(before)
-    for each in (ours, theirs, listener, worker._epoll):
+    for each in (ours, theirs, listener, worker._epoll, worker._lobby._epoll):
         each.close()
-    for fd in (worker._wake, worker._waker, worker._reserve):
+    for fd in (worker._wake, worker._waker, worker._reserve, worker._lobby._bell):
         # A thread left by another test in this process may end with its descriptors meanwhile.
         with suppress(OSError):
             os.close(fd)
@@ -129,12 +129,11 @@ def refusing(number: int):
     return refuse
 
 
-@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError()])
-def test_without_a_thread_the_client_gets_421(worker, client, monkeypatch, error):
-    def refuse(_):
-        raise error
+def test_without_memory_the_client_gets_421(worker, client, monkeypatch):
+    def refuse(*_, **__):
+        raise MemoryError
 
-    monkeypatch.setattr(worker._crew, "start", refuse)
+    monkeypatch.setattr(worker_module, "Connection", refuse)
 
     assert not worker._accept(worker._listeners[0])
 
