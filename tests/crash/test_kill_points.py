@@ -9,6 +9,7 @@ import os
 import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -82,14 +83,18 @@ def bench(shim: Shim, lmtpd_nursery: Nursery, folder_in_memory: Path) -> Bench:
     return Bench(shim, make, mail=folder_in_memory / "mail", state=folder_in_memory / "state")
 
 
-def assert_all_kept(scene: Scene, results: Sequence[Result]) -> None:
-    """Name every point at which something was lost, doubled or torn."""
+def broken_promises(scene: Scene, results: Sequence[Result]) -> list[Result]:
+    """Return the results without what the documentation allows."""
     allowed = {Verdict.LOST, Verdict.LEDGER} if scene is HOLD else set()
-    broken = [
-        str(result)
+    return [
+        replace(result, violations=tuple(wrong for wrong in result.violations if wrong.kind not in allowed))
         for result in results
-        if any(violation.kind not in allowed for violation in result.violations)
     ]
+
+
+def assert_all_kept(results: Sequence[Result]) -> None:
+    """Name every point at which something was lost, doubled or torn."""
+    broken = [str(result) for result in results if result.violations]
     assert not broken, f"{len(broken)} of {len(results)} points\n" + "\n".join(broken)
 
 
@@ -97,10 +102,10 @@ def assert_all_kept(scene: Scene, results: Sequence[Result]) -> None:
 def test_kill_at_any_call_of_a_delivery(bench: Bench, scene: Scene, note: Note) -> None:
     every = 8 if scene is scenes.LARGE and not SOAK else 1
 
-    results = list(bench.play_all(scene, Action.KILL, every=every))
+    results = broken_promises(scene, list(bench.play_all(scene, Action.KILL, every=every)))
 
     note(results)
-    assert_all_kept(scene, results)
+    assert_all_kept(results)
     assert len(results) > 10
 
 
@@ -123,7 +128,7 @@ def test_kill_at_any_call_of_a_round(bench_of_rounds: Bench, scene: Scene, note:
     results = list(bench_of_rounds.play_all(scene, Action.KILL))
 
     note(results)
-    assert_all_kept(scene, results)
+    assert_all_kept(results)
     assert len(results) > 10
 
 
@@ -142,8 +147,8 @@ def _recoveries(bench: Bench, scene: Scene, part: int) -> Iterator[Result]:
 )
 @pytest.mark.parametrize("part", range(RECOVERY_PARTS))
 def test_kill_at_any_call_of_recovery(bench: Bench, scene: Scene, part: int, note: Note) -> None:
-    results = list(_recoveries(bench, scene, part))
+    results = broken_promises(scene, list(_recoveries(bench, scene, part)))
 
     note(results)
-    assert_all_kept(scene, results)
+    assert_all_kept(results)
     assert len(results) > 10
