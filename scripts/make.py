@@ -45,9 +45,9 @@ class _Wish:
         if make_parts(maildir, mode):
             yield {"kind": "made", "folder": "INBOX"}
         for folder in self.folders:
-            if make_folder(maildir, target.layout, folder, mode):
+            if make_folder(maildir, target.layout, folder, mode, names=target.names):
                 yield {"kind": "made", "folder": folder}
-            if self.subscribe and subscribe_in(maildir, target.layout, folder=folder):
+            if self.subscribe and subscribe_in(maildir, target.layout, folder=folder, names=target.names):
                 yield {"kind": "subscribed", "folder": folder}
 
 
@@ -103,7 +103,7 @@ def maildir_make(
 def _missing(target: Target, wish: _Wish) -> Iterator[Fact]:
     """Say what would be made, looking at paths only."""
     for folder in ("INBOX", *wish.folders):
-        path = os.path.join(target.path, *folder_parts(target.layout, folder))
+        path = os.path.join(target.path, *folder_parts(target.layout, folder, names=target.names))
         if not all(os.path.isdir(os.path.join(path, part)) for part in ("tmp", "new", "cur")):
             yield {"kind": "would make", "folder": folder}
 

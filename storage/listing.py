@@ -10,7 +10,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from storage.directory import Directory
-from storage.folders import LEVELS, FolderNameError, Layout, decode_utf7, folder_of_name, folder_parts
+from storage.folders import (
+    LEVELS,
+    FolderNameError,
+    FolderNames,
+    Layout,
+    decode_utf7,
+    folder_of_name,
+    folder_parts,
+)
 
 INBOX = "INBOX"
 # The directories of a Maildir that hold messages.
@@ -60,7 +68,8 @@ def _in_maildirpp(maildir: Directory) -> Iterator[Folder]:
         # Two dots: what Dovecot is about to delete.
         if not name.startswith(".") or name.startswith("..") or not _has_messages(maildir, name):
             continue
-        folder = folder_of_name(name)
+        # Each in its own way: what is no modified UTF-7 may be plain UTF-8, as Courier has it.
+        folder = folder_of_name(name) or folder_of_name(name, names=FolderNames.UTF8)
         yield Folder(folder or name, (name,), folder is not None)
 
 
@@ -82,6 +91,9 @@ def _in_fs_named(parts: tuple[str, ...]) -> Folder:
         name = "/".join(decode_utf7(part) for part in parts)
         if folder_parts(Layout.FS, name) == parts:
             return Folder(name, parts)
+    with suppress(FolderNameError):
+        if folder_parts(Layout.FS, "/".join(parts), names=FolderNames.UTF8) == parts:
+            return Folder("/".join(parts), parts)
     return Folder("/".join(parts), parts, is_canonical=False)
 
 

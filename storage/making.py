@@ -11,7 +11,7 @@ from pwd import getpwnam, getpwuid
 from storage.directory import DIRECTORY_MODE, Directory, open_root
 from storage.disk import Disk
 from storage.errors import MailboxUnusable
-from storage.folders import Layout, folder_parts
+from storage.folders import FolderNames, Layout, folder_parts
 from storage.maildir import MaildirPath
 from storage.maildirs import MARKER
 
@@ -80,13 +80,15 @@ def make_parts(folder: Directory, mode: int) -> list[str]:
     return made
 
 
-def make_folder(maildir: Directory, layout: Layout, folder: str, mode: int) -> bool:
+def make_folder(
+    maildir: Directory, layout: Layout, folder: str, mode: int, *, names: FolderNames = FolderNames.UTF7
+) -> bool:
     """Make a folder of an open Maildir, or what is missing of it; tell whether anything was missing.
 
     FolderNameError, OSError.
     """
     directory, made = maildir, False
-    for part in folder_parts(layout, folder):
+    for part in folder_parts(layout, folder, names=names):
         if make_one(directory, part, mode):
             directory.sync()
             made = True

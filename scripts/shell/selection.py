@@ -17,7 +17,7 @@ from lmtpd.recipients.everyone import everyone
 from lmtpd.recipients.mailbox import Mailbox, Mailboxes, Unavailable, Unknown
 from scripts.shell.failures import Failure, named
 from storage.disk import Disk
-from storage.folders import Layout
+from storage.folders import FolderNames, Layout
 from storage.maildir import MaildirPath
 
 Function = Callable[..., int]
@@ -30,6 +30,7 @@ class Target:
     where: MaildirPath
     layout: Layout
     user: str = ""  # the address that led to it; empty for a Maildir given by its path
+    names: FolderNames = FolderNames.UTF7
     may_be_missing: bool = False  # it may be made: `mailboxes.create`, or the script's business
 
     @property
@@ -59,7 +60,8 @@ class Selection:
         """Yield the Maildirs. Failure for a user who is none, or a tree that cannot be read."""
         if self.maildir is not None:
             layout = Layout(config.mailboxes.layout) if config else Layout.MAILDIRPP
-            yield Target(given_path(self.maildir), layout)
+            names = FolderNames(config.mailboxes.folder_names) if config else FolderNames.UTF7
+            yield Target(given_path(self.maildir), layout, names=names)
             return
         assert config is not None
         if self.is_everyone:
@@ -173,7 +175,9 @@ def _everyone(config: Config) -> Iterator[Target]:
         )
     try:
         for known in everyone(template.root, template.parts):
-            yield Target(known.maildir, Layout(config.mailboxes.layout), known.address)
+            mailboxes = config.mailboxes
+            names = FolderNames(mailboxes.folder_names)
+            yield Target(known.maildir, Layout(mailboxes.layout), known.address, names)
     except OSError as exc:
         raise named(exc) from exc
 
@@ -198,7 +202,7 @@ def _of_user(directory: Directory, user: str) -> Target:
         raise Failure(exc.message, exc.exit_code) from exc
     match directory.find(address):
         case Mailbox() as mailbox:
-            return Target(mailbox.maildir, mailbox.layout, user, may_be_missing=mailbox.create)
+            return Target(mailbox.maildir, mailbox.layout, user, mailbox.names, mailbox.create)
         case Mailboxes(mailboxes=several):
             named = ", ".join(each.address for each in several)
             raise Failure(f"{user} stands for several mailboxes: {named}", os.EX_USAGE)

@@ -70,6 +70,19 @@ def test_the_layout_of_the_configuration(tmp_path, make):
     assert not (tmp_path / "bob/A/B/maildirfolder").exists()
 
 
+def test_names_as_the_configuration_writes_them(tmp_path, make):
+    settings = ("--mailboxes", f"{tmp_path}/{{user}}", "--set", "mailboxes.folder_names=utf-8")
+    (tmp_path / "bob").mkdir()
+
+    for which in (("--all",), ("--user", "bob"), (tmp_path / "bob",)):
+        result = make(*which, *settings, "--folder", "Äpfel", "--subscribe")
+
+        assert result.code == 0
+        assert (tmp_path / "bob/.Äpfel/cur").is_dir()
+        assert not (tmp_path / "bob/.&AMQ-pfel").exists()
+        assert "Äpfel" in (tmp_path / "bob/subscriptions").read_text()
+
+
 def test_a_user_of_the_configuration(tmp_path, make):
     (tmp_path / "example.org").mkdir()
     settings = ("--mailboxes", f"{tmp_path}/{{domain}}/{{user}}", "--set", "mailboxes.create=true")

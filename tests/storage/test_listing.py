@@ -22,7 +22,7 @@ def test_folders_of_maildirpp(tmp_path):
         Folder("A/B", (".A.B",)),
         Folder("B", (".B",)),
         Folder("half", (".half",)),
-        Folder(".Ä", (".Ä",), is_canonical=False),
+        Folder("Ä", (".Ä",)),
     ]
 
 
@@ -33,9 +33,19 @@ def test_folders_of_fs(tmp_path):
     assert listed(maildir, Layout.FS) == [
         Folder("INBOX", ()),
         Folder("A/B", ("A", "B")),
-        Folder("A&B", ("A&B",), is_canonical=False),
+        Folder("A&B", ("A&B",)),
         Folder("B", ("B",)),
-        Folder("Ä", ("Ä",), is_canonical=False),
+        Folder("Ä", ("Ä",)),
+    ]
+
+
+def test_a_name_that_nobody_would_give(tmp_path):
+    maildir = new_maildir(tmp_path / "bob", ".A..B", ".x\ny")
+
+    assert [(folder.name, folder.is_canonical) for folder in listed(maildir)] == [
+        ("INBOX", True),
+        (".A..B", False),
+        (".x\ny", False),
     ]
 
 
