@@ -57,21 +57,24 @@ class Timing:
 
     def phases_ms(self) -> dict[str, float]:
         """How long each phase took, as far as they were reached; publishing includes the sync of new/."""
-        phases = {"resolve": self.resolve_s}
-        marks = (
-            ("receive", self._begun, self._ended, 0.0),
-            ("filter", self._ended, self._staged, self._staged - self._ended - self.filter_s),
-            ("stage", self._ended, self._staged, self.filter_s),
-            ("sync", self._staged, self._synced, 0.0),
-            ("record", self._synced, self._recorded, 0.0),
-            ("publish", self._recorded, self._mark or time.monotonic(), self.reply_s),
-        )
-        for name, since, to, other_s in marks:
-            if since and to:
-                phases[name] = to - since - other_s
+        phases = {"resolve": _ms(self.resolve_s)}
+        if self._begun and self._ended:
+            phases["receive"] = _ms(self._ended - self._begun)
+        if self._staged:
+            phases["filter"] = _ms(self.filter_s)
+            phases["stage"] = _ms(self._staged - self._ended - self.filter_s)
+        if self._synced:
+            phases["sync"] = _ms(self._synced - self._staged)
+        if self._recorded:
+            phases["record"] = _ms(self._recorded - self._synced)
+            phases["publish"] = _ms((self._mark or time.monotonic()) - self._recorded - self.reply_s)
         if self._mark:
-            phases["reply"] = self.reply_s
-        return {name: max(0.0, round(duration_s * 1000, 2)) for name, duration_s in phases.items()}
+            phases["reply"] = _ms(self.reply_s)
+        return phases
+
+
+def _ms(duration_s: float) -> float:
+    return int(duration_s * 100_000 + 0.5) / 100  # a quarter of the time of round()
 
 
 class Summary:
