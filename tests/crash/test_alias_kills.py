@@ -49,7 +49,6 @@ def counts(folder: Path) -> list[int]:
         ("fdatasync", 3, [0, 0, 0]),
         ("renameat2", 2, [1, 0, 0]),
         ("renameat2", 3, [1, 1, 0]),
-        ("fsync", 11, [1, 1, 1]),
     ],
 )
 def test_the_retry_of_a_killed_delivery_leaves_one_copy_in_each_mailbox(

@@ -14,7 +14,7 @@ import psycopg
 from tests.support.hanging import let_hang
 from tests.support.polling import wait_for
 from tests.support.postfix import public_folder
-from tests.support.requirements import MAKE_TEST, need
+from tests.support.requirements import need
 
 # It refuses to run as root; Debian's package makes this user.
 OWNER = "postgres"
@@ -104,7 +104,7 @@ def postgresql() -> Iterator[Postgresql]:
     need("root")
     programs = sorted(_ROOT.glob("*/bin"), key=lambda path: int(path.parent.name))
     if not programs or not _has_owner():
-        need(f"postgresql ({MAKE_TEST})")
+        need("postgresql")
     with public_folder("postgresql") as folder:
         instance = Postgresql(folder, programs[-1])
         instance.make()
