@@ -30,7 +30,7 @@ _APPEND = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 # statfs(2): the magic numbers of file systems whose syncfs(2) is known to wait for the disk's own cache:
 # ext4 (and ext2, ext3), XFS, btrfs.
 _SYNCED_AS_A_WHOLE = frozenset({0xEF53, 0x58465342, 0x9123683E})
-_SYNCFS_TELLS_ERRORS = (5, 8)  # before this Linux, syncfs(2) was silent about lost pages
+_SYNCFS_TELLS_ERRORS = (5, 17)  # before 5.8 it was silent about lost pages, before 5.17 about the journal
 
 _RENAME_NOREPLACE = 1
 _RENAME_EXCHANGE = 2

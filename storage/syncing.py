@@ -1,11 +1,13 @@
 """The syncs of a round: what several deliveries wrote to one file system becomes durable in one go.
 
 An fsync(2) per message makes the journal commit, and a thread sleep, for each of them. syncfs(2) writes back
-whatever is dirty and commits once, at about the price of two fsyncs (README: "How fast it is"). Three rules
+whatever is dirty and commits once, at about the price of two fsyncs (README: "How fast it is"). Four rules
 keep it as good as the former:
 
-* Only on file systems of which we know that syncfs waits for the disk, and only on Linux 5.8 or newer,
-  where it tells of write errors; elsewhere every file is synced by itself.
+* Only on file systems of which we know that syncfs waits for the disk, and only on Linux 5.17 or newer,
+  where it tells of every error; elsewhere every file is synced by itself.
+* On a file system that an error has made read-only, syncfs says "done" and does nothing. So one of the files
+  is synced by itself behind it, which fails there, and costs little, since it is on the disk already.
 * The kernel tells each open file description of an error once, so each round opens a directory anew, before
   it writes, and asks with that; a file that was begun earlier, as large ones are, is synced by itself.
 * An error is final for every file of the round, as that of an fsync is for its one file: who knows which
@@ -92,18 +94,17 @@ class RoundSync:
         """
         originals = [each for each in staged if not each.is_linked]
         together = self._together(originals, lambda each: each.device)
+        last = together[-1] if together else None
         errors: dict[Staged, StorageError] = {}
         for each in originals:
-            with _kept(errors, each):
-                if each in together:
-                    each.close()
-                else:
-                    each.sync()
-        if together and (error := self._whole()) is not None:
-            errors |= {each: each.sync_failed(error) for each in together if each not in errors}
-        for each in together:
-            if each not in errors:
-                each.synced()
+            if each is not last:
+                with _kept(errors, each):
+                    if each in together:
+                        each.close()
+                    else:
+                        each.sync()
+        if last is not None:
+            self._finish(together, last, errors)
         for each in staged:
             if each.is_linked:
                 with _kept(errors, each):
@@ -119,8 +120,14 @@ class RoundSync:
             if maildir not in together:
                 with _kept(errors, maildir):
                     maildir.sync()
-        if together and (error := self._whole()) is not None:
-            errors |= {maildir: maildir.sync_failed(error) for maildir in together}
+        if together:
+            error = self._whole()
+            if error is None:
+                with _kept(errors, together[-1]):
+                    together[-1].sync()  # the proof that syncfs did something, as for files
+                error = errors[together[-1]].oserror if together[-1] in errors else None
+            if error is not None:
+                errors |= {maildir: maildir.sync_failed(error) for maildir in together}
         return errors
 
     def close(self) -> None:
@@ -138,12 +145,28 @@ class RoundSync:
     ) -> None:
         self.close()
 
-    def _together(self, things: Sequence[T], device_of: Callable[[T], int]) -> frozenset[T]:
+    def _finish(self, together: Sequence[Staged], last: Staged, errors: dict[Staged, StorageError]) -> None:
+        """Sync the file system, and then the last file by itself: where that fails, nothing is sure."""
+        error = self._whole()
+        if error is None:
+            try:
+                last.sync()
+            except StorageError as exc:
+                errors[last] = exc
+                error = exc.oserror
+        for each in together:
+            if each not in errors:
+                if error is not None:
+                    errors[each] = each.sync_failed(error)
+                elif each is not last:
+                    each.synced()
+
+    def _together(self, things: Sequence[T], device_of: Callable[[T], int]) -> list[T]:
         """Choose what is to be synced by one call: nothing, unless that is cheaper."""
         if self._fd < 0:
-            return frozenset()
-        chosen = frozenset(thing for thing in things if device_of(thing) == self._device)
-        return chosen if len(chosen) >= WORTHWHILE else frozenset()
+            return []
+        chosen = [thing for thing in things if device_of(thing) == self._device]
+        return chosen if len(chosen) >= WORTHWHILE else []
 
     def _whole(self) -> OSError | None:
         try:

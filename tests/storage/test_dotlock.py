@@ -84,6 +84,7 @@ def test_a_holder_that_lets_go_is_followed(tmp_path):
         (0, f"x:{HOST}", False),
         (0, f"0:{HOST}", False),
     ],
+    ids=["young", "old", "ours", "empty", "old-empty", "no-pid", "pid-0"],  # the same in every process
 )
 def test_when_a_lock_is_stale(tmp_path, age_s, holder, is_broken):
     lock = tmp_path / "x.lock"

@@ -52,7 +52,7 @@ def test_one_call_serves_all_files_and_one_all_directories(disk):
             each.publish(each.name)
         assert sync.directories(maildirs) == {}
 
-    assert syncs(disk) == ["sync_file_system"] * 2
+    assert syncs(disk) == ["sync_file_system", "sync"] * 2
     disk.restart()
     assert [list(disk.files(f"{user.path}/new").values()) for user in USERS] == [[b"hello"]] * 3
 
@@ -102,7 +102,7 @@ def test_an_error_is_final_for_every_file_of_the_round(disk):
     maildirs = opened(disk)
     with maildirs[0].begin_round() as sync:
         staged = written(maildirs)
-        fail_next(disk, errno.EIO, behind=len(staged))  # behind the closes
+        fail_next(disk, errno.EIO, behind=len(staged) - 1)  # behind the closes
 
         errors = sync.files(staged)
 
@@ -143,6 +143,19 @@ def test_an_error_of_the_directories_leaves_it_open_for_all(disk):
     assert set(errors) == set(maildirs)
 
 
+def test_a_file_system_that_became_read_only_is_noticed(disk):
+    """syncfs says "done" there; the file that is synced behind it tells."""
+    maildirs = opened(disk)
+    with maildirs[0].begin_round() as sync:
+        staged = written(maildirs)
+        fail_next(disk, errno.EROFS, behind=len(staged))  # behind the closes and the syncfs
+
+        assert set(sync.files(staged)) == set(staged)
+
+        fail_next(disk, errno.EROFS, behind=1)
+        assert set(sync.directories(maildirs)) == set(maildirs)
+
+
 def test_names_of_one_file_follow_it(disk):
     first, second, third = opened(disk)
     with first.begin_round() as sync:
@@ -161,7 +174,7 @@ def test_names_of_a_lost_file_are_lost_with_it(disk):
         original, other = written([first, third])
         link = second.stage_link(original)
         assert link is not None
-        fail_next(disk, errno.EIO, behind=2)
+        fail_next(disk, errno.EIO, behind=1)
 
         assert set(sync.files([original, link, other])) == {original, link, other}
 
@@ -174,7 +187,7 @@ def test_data_syncs_files_and_no_directories(disk):
 
         sync.directories(maildir for maildir in maildirs if maildir.syncs_directory)
 
-    assert syncs(disk) == ["sync_file_system"]
+    assert syncs(disk) == ["sync_file_system", "sync"]
 
 
 def test_none_syncs_nothing(disk):

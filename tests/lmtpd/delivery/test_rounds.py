@@ -75,7 +75,7 @@ def in_one_round(service, *pairs: tuple[Transaction, Delivery]) -> list[list[int
     return [codes(list(transaction.replies())) for transaction, _ in pairs]
 
 
-def test_a_round_costs_two_syncs_however_many_are_in_it(tmp_path: Path):
+def test_a_round_costs_four_syncs_however_many_are_in_it(tmp_path: Path):
     disk = WatchedDisk()
     service = make_service(tmp_path, disk=disk)
     for user in (A, B, C):
@@ -85,7 +85,7 @@ def test_a_round_costs_two_syncs_however_many_are_in_it(tmp_path: Path):
     replies = in_one_round(service, *(ended(service, user, body=BODY) for user in (A, B, C)))
 
     assert replies == [[250]] * 3
-    assert disk.calls == ["syncfs", "syncfs"]
+    assert disk.calls == ["syncfs", "fsync"] * 2
     assert [len(files(tmp_path, f"example.org/{user}")) for user in "abc"] == [2, 2, 2]
 
 
@@ -196,7 +196,7 @@ def test_a_large_body_is_synced_by_itself(tmp_path: Path):
 
     assert in_one_round(service, *pairs) == [[250, 250]]
 
-    assert disk.calls == ["fsync", "fsync", "syncfs"]
+    assert disk.calls == ["fsync", "fsync", "syncfs", "fsync"]
 
 
 def test_reports_are_of_the_recipients_own(tmp_path: Path):
