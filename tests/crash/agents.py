@@ -176,6 +176,7 @@ class Dovecot:
             imap=self._folder / "imap",
             password=dovecot.PASSWORD,
             owner=OWNER,
+            layout="maildir++",
         )
         # Dovecot's master clears the environment of what it starts.
         kept = " ".join(f"{name}={value}" for name, value in self._shim.environment.items())
