@@ -72,11 +72,8 @@ class Lobby:
         self._tick_at = 0.0
 
     def open(self) -> None:
-        """Have a host."""
-        with self._lock:
-            self._host += 1
-            number = self._host
-        self._crew.start(partial(self._serve, number))
+        """Have a host, in place of the present one. RuntimeError or MemoryError: that one stays."""
+        self._crew.start(self._serve)
 
     def enter(self, connection: Connection, stream: Stream, leave: Callable[[], None]) -> None:
         """Begin to talk; leave is called at the end, in whatever thread."""
@@ -87,8 +84,10 @@ class Lobby:
         since = self._busy_since
         if since and time.monotonic() - since > HELD_UP_S:
             self._busy_since = 0.0
-            with suppress(RuntimeError, MemoryError):  # no thread can be had now
+            try:
                 self.open()
+            except (RuntimeError, MemoryError):
+                self._busy_since = since  # no thread can be had now; the next call tries again
 
     def _call(self, guest: _Guest) -> None:
         self._ready.append(guest)
@@ -98,12 +97,16 @@ class Lobby:
 
     # -- the host
 
-    def _serve(self, number: int) -> None:
-        try:
-            self._be_host(number)
-        except Exception as exc:  # noqa: BLE001 the lobby must not be left alone for a bug of ours
-            self._reporter.bug(exc)
-            self.open()
+    def _serve(self) -> None:
+        with self._lock:  # only now: without a thread for the new host the old one must not leave
+            self._host += 1
+            number = self._host
+        while number == self._host:
+            try:
+                self._be_host(number)
+            except Exception as exc:  # noqa: BLE001 the lobby must not be left alone for a bug of ours
+                self._reporter.bug(exc)
+                os.eventfd_write(self._bell, 1)  # for those who were ready behind it
 
     def _be_host(self, number: int) -> None:
         """Hear the clients, and go on with their talks, until another thread does."""
@@ -119,9 +122,11 @@ class Lobby:
                     self._mute(fd)
                 if number != self._host:
                     return  # who else has spoken is still to be heard by the new host
-            self._busy_since = 0.0
             if time.monotonic() >= self._tick_at:
-                self._look_around()
+                self._look_around(number)
+                if number != self._host:
+                    return
+            self._busy_since = 0.0
 
     def _answer_bell(self, number: int) -> None:
         with suppress(BlockingIOError):
@@ -143,14 +148,29 @@ class Lobby:
         else:
             self._go_on(guest, data)
 
-    def _look_around(self) -> None:
+    def _look_around(self, number: int) -> None:
         """Tell those who have waited too long, and in a drain everybody, that nothing has come."""
         now = time.monotonic()
         self._tick_at = now + (_DRAIN_TICK_S if self._drain.begun else _TICK_S)
         for fd, guest in list(self._waiting.items()):
             is_late = guest.silent_at <= now
-            if (is_late or self._drain.begun) and self._waiting.pop(fd, None) is guest:
-                self._go_on(guest, None, PeerSilent("no input in time") if is_late else None)
+            if (is_late or self._drain.begun) and self._take(fd, guest):
+                self._tell_silence(guest, is_late=is_late)
+                if number != self._host:
+                    return  # what is left of this list is old
+
+    def _take(self, fd: int, guest: _Guest) -> bool:
+        """Take the talk if it still waits; the descriptor may be somebody else's by now."""
+        with self._lock:
+            return self._waiting.get(fd) is guest and self._waiting.pop(fd, None) is guest
+
+    def _tell_silence(self, guest: _Guest, *, is_late: bool) -> None:
+        """Unless something has come since poll(2): a dot that was received gets its replies, drain or not."""
+        data = guest.stream.receive_arrived(guest.octets)
+        if data or guest.stream.ended:
+            self._go_on(guest, data)
+        else:
+            self._go_on(guest, None, PeerSilent("no input in time") if is_late else None)
 
     # -- talks
 
@@ -168,7 +188,7 @@ class Lobby:
         match want:
             case Receive(octets, goes_on):
                 guest.octets = octets
-                guest.silent_at = self._busy_since + self._idle_s
+                guest.silent_at = time.monotonic() + self._idle_s
                 try:
                     guest.stream.keep_up(goes_on=goes_on)
                 except PeerSilent as exc:

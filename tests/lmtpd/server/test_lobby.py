@@ -325,3 +325,107 @@ def test_a_bug_of_the_host_is_reported_and_another_takes_its_place(house, monkey
     other_client.sendall(b"y")
     wait_for(lambda: other.heard, "the new host")
     assert guest.heard == []
+
+
+def hold_up(house: House, seconds: float) -> tuple[Scripted, socket.socket, threading.Event]:
+    """Let in a client whose talk holds up its host until the event is set, and then listens."""
+    gate, stuck = threading.Event(), threading.Event()
+
+    def stick(guest: Scripted) -> Talk:
+        yield Receive(1)
+        stuck.set()
+        assert gate.wait(seconds)
+        yield from listen(guest)
+
+    guest, client = house.admit(stick)
+    client.sendall(b"x")
+    assert stuck.wait(DEADLINE_S)
+    return guest, client, gate
+
+
+def test_who_has_held_up_a_host_is_not_taken_for_silent(house):
+    guest, _, gate = hold_up(house, DEADLINE_S)
+    other, other_client = house.admit(listen)
+    other_client.sendall(b"y")
+    wait_for(lambda: house.lobby.relieve() or other.heard, "another host")
+    released_at = time.monotonic()
+
+    gate.set()
+    wait_for(lambda: guest.stream.fileno() in house.lobby._waiting, "the old host")
+
+    waiting = house.lobby._waiting[guest.stream.fileno()]
+    assert waiting.silent_at >= released_at + house.idle_s
+
+
+def test_a_host_that_could_not_be_relieved_goes_on(house, monkeypatch):
+    guest, client, gate = hold_up(house, DEADLINE_S)
+
+    def refuse(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(house.crew, "start", refuse)
+    refused_at = time.monotonic() + 2 * lobby_module.HELD_UP_S
+    wait_for(lambda: house.lobby.relieve() or time.monotonic() > refused_at, "vain attempts")
+
+    gate.set()
+    client.sendall(b"z")
+
+    wait_for(lambda: guest.heard, "the talk")
+
+
+def test_in_a_drain_what_has_come_is_heard_first(house, monkeypatch):
+    """Every dot that was received gets its replies, also one that nobody has read yet."""
+
+    def drained(guest: Scripted) -> Talk:
+        guest.heard.append((yield Receive(10)))
+
+    guest, client = house.admit(drained)
+    wait_for(lambda: guest.stream.fileno() in house.lobby._waiting, "the talk")
+    look_around = house.lobby._look_around
+
+    def speak_first(*arguments: Any) -> None:
+        client.sendall(b".\r\n")
+        look_around(*arguments)
+
+    monkeypatch.setattr(house.lobby, "_look_around", speak_first)
+    house.drain.begin(5)
+
+    assert guest.left.wait(DEADLINE_S)
+    assert guest.heard == [b".\r\n"]
+
+
+def test_a_host_that_has_looked_around_is_not_held_up(house, monkeypatch):
+    def drained(guest: Scripted) -> Talk:
+        while (heard := (yield Receive(1))) is None:
+            guest.heard.append(heard)
+
+    guest, client = house.admit(drained)
+    house.drain.begin(5)
+    wait_for(lambda: guest.heard, "the drain")
+    hosts = house.lobby._host
+    over_at = time.monotonic() + 3 * lobby_module.HELD_UP_S
+
+    wait_for(lambda: house.lobby.relieve() or time.monotonic() > over_at, "some looks at the host")
+
+    assert house.lobby._host == hosts
+    client.close()
+
+
+def test_who_waits_behind_a_bug_of_the_host_is_served(house):
+    def leave_badly() -> None:
+        raise ZeroDivisionError
+
+    def nothing() -> Talk:
+        return
+        yield
+
+    _, _, gate = hold_up(house, DEADLINE_S)
+    house.lobby._call(lobby_module._Guest(None, None, nothing(), leave_badly))  # type: ignore[arg-type]  # never looked at
+    others = [house.admit(listen) for _ in range(3)]  # the bell has rung for them already
+
+    gate.set()
+    for _, client in others:
+        client.sendall(b"y")
+
+    wait_for(lambda: all(guest.heard for guest, _ in others), "those behind it")
+    assert [type(bug) for bug in house.reporter.bugs] == [ZeroDivisionError]
