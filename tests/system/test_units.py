@@ -1,0 +1,136 @@
+"""The units of `lmtpd init`: what systemd says of them, and that the server can live within them."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lmtpd.__main__ import main
+from tests.support import maildirs
+from tests.support.postfix import public_folder
+from tests.support.requirements import need, program
+from tests.support.server import Server
+
+pytestmark = pytest.mark.system
+
+BODY = b"x" * 300_000 + b"\r\n"  # goes through the spool
+OWNER = "mail"  # on every Debian
+SERVICES = ["lmtpd", "lmtpd-clean", "lmtpd-expire"]
+EXECUTABLE = re.compile(r"(?:mmap|mprotect|pkey_mprotect)\(.*PROT_EXEC")
+
+
+@pytest.fixture(scope="module")
+def units(tmp_path_factory) -> Path:
+    folder: Path = tmp_path_factory.mktemp("units")
+    assert main(["init", str(folder), "--keep", "My Trash=30d"]) == os.EX_OK
+    return folder / "etc/systemd/system"
+
+
+def analyze(units: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    need("systemd-analyze")
+    command = [program("systemd-analyze"), *arguments]
+    environment = {**os.environ, "SYSTEMD_UNIT_PATH": f"{units}:", "LC_ALL": "C.UTF-8"}
+    return subprocess.run(
+        command, cwd=units, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_systemd_finds_nothing_wrong(units):
+    names = sorted(path.name for path in units.iterdir())
+
+    done = analyze(units, "verify", "--man=no", *(f"./{name}" for name in names))
+
+    assert len(names) == 6
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_exposure_is_under_1(units, name):
+    done = analyze(units, "security", "--offline=true", "--no-pager", f"./{name}.service")
+
+    found = re.search(r"Overall exposure level for \S+: ([0-9.]+) ", done.stdout)
+    assert found, done.stdout + done.stderr
+    assert float(found[1]) < 1.0, done.stdout
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_program_is_there(units, name):
+    (line,) = re.findall(r"^ExecStart=(\S+)", (units / f"{name}.service").read_text(), re.MULTILINE)
+
+    assert os.access(line, os.X_OK)
+
+
+def allowed(units: Path) -> set[str]:
+    """Return the system calls that the service may make, as systemd of this machine understands its unit."""
+    calls: set[str] = set()
+    for line in re.findall(r"^SystemCallFilter=(.*)", (units / "lmtpd.service").read_text(), re.MULTILINE):
+        found = {call for name in line.lstrip("~").split() for call in members(units, name)}
+        calls = calls - found if line.startswith("~") else calls | found
+    return calls
+
+
+def members(units: Path, name: str) -> set[str]:
+    done = analyze(units, "syscall-filter", name)
+    assert done.returncode == 0, done.stderr
+    words = [line.strip() for line in done.stdout.splitlines()[1:] if not line.strip().startswith("#")]
+    return {call for word in words if word for call in (members(units, word) if word[0] == "@" else {word})}
+
+
+@pytest.fixture(scope="module")
+def record():
+    """Return the lines of strace for a server that delivers, reloads and ends, and has stopped being root."""
+    need("root", "ptrace")
+    with public_folder("calls") as folder:
+        for name in ("mail", "state"):
+            (folder / name).mkdir()
+            shutil.chown(folder / name, OWNER, OWNER)
+        strace = [program("strace"), "-D", "-f", "-qq", "-e", "signal=none", "-o", f"{folder}/calls"]
+        with Server(folder, wrapper=strace, config=f'[server]\nrun_as = "{OWNER}"\n') as server:
+            with server.client() as client:
+                replies = client.deliver("a@example.org", ["b@example.org", "c@example.org"], BODY)
+                client.quit()
+            assert [reply.code for reply in replies] == [250, 250]
+            server.reload()
+            assert maildirs.only_message(server.maildir("b@example.org")).return_path == "<a@example.org>"
+        yield (folder / "calls").read_text(errors="replace").splitlines()
+
+
+def calls(lines: list[str]) -> set[str]:
+    return {found[1] for line in lines if (found := re.match(r"\d+ +([a-z0-9_]+)\(", line))}
+
+
+def test_the_server_makes_no_system_call_that_is_denied(units, record):
+    may = allowed(units)
+    # systemd starts it as that user; here it was root at first.
+    dropped = next(place for place, line in enumerate(record) if " setresuid(" in line)
+    at_start, later = calls(record[:dropped]), calls(record[dropped + 1 :])
+
+    assert {"renameat2", "accept4", "inotify_add_watch"} <= later
+    assert later <= may, sorted(later - may)
+    assert at_start - may <= {"setgroups", "setresgid", "chown", "fchown"}
+
+
+def test_nothing_is_written_and_executed(record):
+    """MemoryDenyWriteExecute=yes: no memory is both, and none becomes executable that was not mapped so."""
+    executable = [line for line in record if EXECUTABLE.search(line)]
+
+    assert executable
+    assert not [line for line in executable if "PROT_WRITE" in line or "mprotect(" in line]
+
+
+def test_only_unix_sockets_are_made(record):
+    """PrivateNetwork=yes and RestrictAddressFamilies=AF_UNIX: nobody misses the others."""
+    made = [line for line in record if re.search(r" socket(?:pair)?\(", line)]
+
+    assert made
+    assert not [line for line in made if "(AF_UNIX" not in line]
+
+
+def test_what_a_server_has_no_use_for_is_denied(units):
+    may = allowed(units)
+
+    assert {"openat", "renameat2", "syncfs", "futex"} <= may
+    assert not {"mount", "setpriority", "chown", "ptrace"} & may
