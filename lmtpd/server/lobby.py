@@ -106,7 +106,8 @@ class Lobby:
                 self._be_host(number)
             except Exception as exc:  # noqa: BLE001 the lobby must not be left alone for a bug of ours
                 self._reporter.bug(exc)
-                os.eventfd_write(self._bell, 1)  # for those who were ready behind it
+                if number == self._host:
+                    os.eventfd_write(self._bell, 1)  # for those who were ready behind it
 
     def _be_host(self, number: int) -> None:
         """Hear the clients, and go on with their talks, until another thread does."""

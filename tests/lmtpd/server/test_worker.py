@@ -104,6 +104,7 @@ def worker(tmp_path):
         seat=Seat(board, board.take_seat()),
     )
     yield worker
+    worker._lobby._host += 1  # whoever it is leaves
     threading.stack_size(before)
     for each in (ours, theirs, listener, worker._epoll, worker._lobby._epoll):
         each.close()
