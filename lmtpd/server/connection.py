@@ -72,7 +72,7 @@ class Connection:
         self._transaction: Transaction | None = None  # not yet answered
         self._held: Transaction | None = None  # answered, and not published until QUIT or MAIL (`hold`)
         self._unproven = Unproven()
-        self._alone = service.commit is Commit.HOLD  # a thread is ours until the end, so we may wait
+        self._alone = False  # a thread is ours until the end, so we may wait
 
     def serve(self) -> None:
         """Talk in this thread until one side ends it. A bug of the driver or the session rises."""
@@ -87,6 +87,8 @@ class Connection:
         """Talk until one side ends it; yield what must happen before it can go on."""
         session = self._session
         try:
+            if self._service.commit is Commit.HOLD:  # every command may publish, or discard
+                yield from self._in_own_thread()
             session.greet()
             while self._open:
                 event = session.next_event()
