@@ -41,6 +41,7 @@ class Server:
         create: bool = True,
         wrapper: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
     ) -> None:
         self.folder = folder
         self.mail = folder / "mail"
@@ -49,6 +50,7 @@ class Server:
         self.addresses = [self._address(kind) for kind in listen]
         self.traceback_is_fine = False
         self._wrapper = list(wrapper)
+        self._pass_fds = list(pass_fds)
         self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
         self._command = [sys.executable, "-m", "lmtpd", "serve"]
@@ -102,6 +104,7 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                pass_fds=self._pass_fds,
                 # A process group of its own: whatever the server forks can be ended, and nothing else.
                 start_new_session=True,
             )
