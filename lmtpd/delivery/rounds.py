@@ -17,10 +17,10 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from queue import Empty, SimpleQueue
-from threading import Lock, Thread
+from threading import Lock
 
 from lmtpd.delivery import alias
+from lmtpd.delivery.committer import Committer
 from lmtpd.delivery.copy import Copy
 from lmtpd.delivery.intent import Intents
 from lmtpd.delivery.outcomes import Cause, Deferred, Delivered, deferred_by
@@ -71,6 +71,9 @@ class Delivery:
         return any(copy.waits for copy in self.copies)
 
 
+_Waiting = tuple[Delivery, Callable[[], None]]  # and whom to tell
+
+
 class Rounds:
     """Takes deliveries through the steps. One per worker, safe for all its threads."""
 
@@ -79,7 +82,7 @@ class Rounds:
         self._intents = intents
         self._reporter = reporter
         self._lock = Lock()  # guards the next
-        self._committers: dict[int, _Committer] = {}  # by file system
+        self._committers: dict[int, Committer[_Waiting]] = {}  # by file system
 
     @property
     def recognises(self) -> bool:
@@ -93,7 +96,12 @@ class Rounds:
         connection, or the delivery has an error: settle() sees to both.
         """
         assert delivery.file_system is not None
-        self._committer_of(delivery.file_system).put(delivery, done)
+        try:
+            committer = self._committer_of(delivery.file_system)
+        except (RuntimeError, MemoryError):
+            self._deliver([(delivery, done)])  # no thread can be had: this one, then
+        else:
+            committer.put((delivery, done))
 
     def deliver(self, delivery: Delivery) -> None:
         """Deliver alone: on return every copy has an outcome, and what is delivered is durable."""
@@ -150,12 +158,24 @@ class Rounds:
             self._reporter.bug(exc, transaction=transaction_id, recipient=copy.address)
             copy.outcome = Deferred(Cause.BUG, repr(exc))
 
-    def _committer_of(self, device: int) -> "_Committer":
+    def _committer_of(self, device: int) -> Committer[_Waiting]:
         with self._lock:
             committer = self._committers.get(device)
             if committer is None:
-                committer = self._committers[device] = _Committer(self._perform)
+                committer = Committer(self._deliver, threads=COMMITTERS, at_most=ROUND_DELIVERIES)
+                self._committers[device] = committer
         return committer
+
+    def _deliver(self, batch: Sequence[_Waiting]) -> None:
+        """Perform a round, and tell those who wait for it. Never raises."""
+        deliveries = [delivery for delivery, _ in batch]
+        try:
+            self._perform(deliveries)
+        except Exception as exc:  # noqa: BLE001 a bug of ours: each connection answers 451 for it
+            for delivery in deliveries:
+                delivery.error = exc
+        for _, done in batch:
+            done()
 
     def _perform(self, deliveries: Sequence[Delivery]) -> None:
         with _begin_round(deliveries) as sync:
@@ -240,50 +260,6 @@ class Rounds:
         for copy in published:
             error = errors.get(copy.maildir) if copy.maildir is not None else None
             copy.outcome = Delivered(copy.file) if error is None else deferred_by(error)
-
-
-class _Committer:
-    """The threads of one file system: they take what has gathered, perform it, and tell those who wait."""
-
-    def __init__(self, perform: Callable[[Sequence[Delivery]], None]) -> None:
-        self._perform = perform
-        self._queue: SimpleQueue[tuple[Delivery, Callable[[], None]] | None] = SimpleQueue()
-        # A daemon: a worker at the end of its drain does not wait for a disk that does not answer.
-        for _ in range(COMMITTERS):
-            Thread(target=self._run, name="committer", daemon=True).start()
-
-    def put(self, delivery: Delivery, done: Callable[[], None]) -> None:
-        """Have delivery performed in the next round."""
-        self._queue.put((delivery, done))
-
-    def close(self) -> None:
-        """End the threads behind what is queued."""
-        for _ in range(COMMITTERS):
-            self._queue.put(None)
-
-    def _run(self) -> None:
-        while (first := self._queue.get()) is not None:
-            batch = [first]
-            while len(batch) < ROUND_DELIVERIES:
-                try:
-                    another = self._queue.get_nowait()
-                except Empty:
-                    break
-                if another is None:
-                    self._queue.put(None)
-                    break
-                batch.append(another)
-            self._deliver(batch)
-
-    def _deliver(self, batch: Sequence[tuple[Delivery, Callable[[], None]]]) -> None:
-        deliveries = [delivery for delivery, _ in batch]
-        try:
-            self._perform(deliveries)
-        except Exception as exc:  # noqa: BLE001 a bug of ours: each connection answers 451 for it
-            for delivery in deliveries:
-                delivery.error = exc
-        for _, done in batch:
-            done()
 
 
 def _waits(copy: Copy) -> bool:

@@ -208,3 +208,19 @@ def test_reports_are_of_the_recipients_own(tmp_path: Path):
         (A, "delivered"),
         (B, "deferred"),
     ]
+
+
+def test_without_a_thread_a_round_takes_place_all_the_same(tmp_path: Path, monkeypatch):
+    service = make_service(tmp_path, disk=WatchedDisk())
+    transaction, delivery = ended(service, A)
+    done = threading.Event()
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+    service.rounds.submit(delivery, done.set)
+
+    assert done.is_set()
+    assert codes(list(transaction.replies())) == [250]
