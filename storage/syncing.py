@@ -95,11 +95,12 @@ class RoundSync:
         originals = [each for each in staged if not each.is_linked]
         together = self._together(originals, lambda each: each.device)
         last = together[-1] if together else None
+        chosen = set(together)
         errors: dict[Staged, StorageError] = {}
         for each in originals:
             if each is not last:
                 with _kept(errors, each):
-                    if each in together:
+                    if each in chosen:
                         each.close()
                     else:
                         each.sync()
@@ -115,9 +116,10 @@ class RoundSync:
         """Make durable what was published in these; return those of which that is uncertain, and why."""
         distinct = list(dict.fromkeys(maildirs))
         together = self._together(distinct, lambda maildir: maildir.device)
+        chosen = set(together)
         errors: dict[M, StorageError] = {}
         for maildir in distinct:
-            if maildir not in together:
+            if maildir not in chosen:
                 with _kept(errors, maildir):
                     maildir.sync()
         if together:

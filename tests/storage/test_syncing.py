@@ -228,3 +228,37 @@ def test_a_slow_sync_is_not_repeated_for_a_while(took_s, is_slow):
     assert pace.allows(2)
     now[0] += PAUSE_S
     assert pace.allows(1)
+
+
+class Compared:
+    """A message, or a Maildir, that counts how often it is compared with another."""
+
+    device, is_linked = 1, False
+    comparisons = 0
+
+    def __eq__(self, other: object) -> bool:
+        Compared.comparisons += 1
+        return self is other
+
+    __hash__ = object.__hash__
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    def sync(self) -> None:
+        """Nothing to sync."""
+
+    def synced(self) -> None:
+        """Nothing to note."""
+
+
+def test_a_large_round_takes_as_much_longer_as_it_is_larger(disk):
+    """A thousand recipients in each of several messages kept the interpreter for seconds."""
+    with opened(disk)[0].begin_round() as sync:
+        sync._device = Compared.device
+        many = [Compared() for _ in range(500)]
+
+        assert sync.files(many) == {}
+        assert sync.directories(many) == {}
+
+    assert Compared.comparisons < 2 * len(many)
