@@ -115,8 +115,11 @@ def _left_to_do(host: Host, queue: str) -> str:
     if not os.path.isdir(host.mail_root):
         steps.append(f"install -d -o {host.user} -g {host.user} -m 0700 {host.mail_root}")
     timers = "".join(f" {name}" for name in host.timers)
+    as_user = f"runuser -u {host.user} -- {host.programs}"
     steps += [
-        f"lmtpd check --config {CONFIG}",
+        f"{as_user}/lmtpd check --config {CONFIG}",
+        # An empty root is taken for one that is not mounted.
+        f"{as_user}/maildir-make --config {CONFIG} --set mailboxes.create=true --user YOU@EXAMPLE.ORG",
         "systemctl daemon-reload",
         f"systemctl enable --now lmtpd.socket lmtpd.service{timers}",
     ]

@@ -87,6 +87,7 @@ def files(host: Host) -> dict[str, str]:
         "MAIL_ROOT": host.mail_root,
         "USER": host.user,
         "SOCKET": host.socket,
+        "SOCKET_DIRECTORY": os.path.dirname(host.socket),
         "BIN": host.programs,
         "PROTECT_HOME": host.protect_home,
     }

@@ -30,6 +30,9 @@ def test_configuration_and_units_are_written_and_told(tmp_path, capsys):
     assert {line for line in told if line.startswith(str(tmp_path))} == {
         f"{tmp_path}/{path}" for path in written
     }
+    assert [
+        line for line in told if re.fullmatch(r"  runuser -u vmail -- /\S+/lmtpd check --config \S+", line)
+    ]
     assert "  systemctl enable --now lmtpd.socket lmtpd.service lmtpd-clean.timer" in told
 
 
@@ -55,6 +58,7 @@ def test_options_are_in_the_units(tmp_path, capsys):
 
     units = contents(tmp_path)
     assert "\nListenStream=/run/x/lmtpd\n" in units[f"{UNITS}/lmtpd.socket"]
+    assert "\nAssertPathIsDirectory=/run/x\n" in units[f"{UNITS}/lmtpd.socket"]
     for name in ("lmtpd", "lmtpd-clean"):
         assert "\nUser=mailer\n" in units[f"{UNITS}/{name}.service"]
         assert "\nReadWritePaths=/data\n" in units[f"{UNITS}/{name}.service"]
