@@ -37,7 +37,10 @@ class Transaction:
         self._copies: list[Copy] = []
         self._roll = Roll()
         self._copies = self._roll.copies
-        self._stager = Stager(service, envelope, trace_of=self._trace)
+        # Not of ourselves: a circle would keep the directories that the copies hold open.
+        self._stager = Stager(
+            service, envelope, trace_of=partial(_trace, service, envelope, peer, transaction=self.id)
+        )
         self._spool = self._stager.spool(())
         self._incoming = Incoming(binary=False, spool=self._spool)
         self._timing = Timing()
@@ -251,12 +254,6 @@ class Transaction:
         self._service.reporter.recipient(report)
         return answer.reply
 
-    def _trace(self) -> Trace:
-        service = self._service
-        return Trace.of(
-            self.envelope, self.peer.address, service.hostname, transaction=self.id, date=service.dates()
-        )
-
     def _report(self, copy: Copy) -> None:
         if self._service.admission is not None:
             self._service.admission.ended(copy)
@@ -265,6 +262,10 @@ class Transaction:
     def _tell(self, copy: Copy, reply: Reply | None) -> None:
         is_last = copy is self._copies[-1]
         self._service.reporter.recipient(self._summary.of_copy(copy, reply, is_last=is_last))
+
+
+def _trace(service: Service, envelope: Envelope, peer: Peer, *, transaction: str) -> Trace:
+    return Trace.of(envelope, peer.address, service.hostname, transaction=transaction, date=service.dates())
 
 
 def _is_staged(_: Copy) -> None:

@@ -1,4 +1,6 @@
+import gc
 import re
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -259,3 +261,21 @@ def test_hold_forgets_what_is_dropped(tmp_path: Path):
     assert codes(answered) == [250]
     assert files(tmp_path, "example.org/a") == []
     assert leftovers(tmp_path) == []
+
+
+def test_nothing_keeps_a_transaction_that_has_ended(tmp_path: Path):
+    """Nor the directories that its copies hold open: descriptors are not for the collector to find."""
+    service = make_service(tmp_path)
+    deliver(service, [A, B], BODY)[0].confirm()  # what is made once is made
+    transaction, _ = deliver(service, [A, B], BODY)
+    watched = weakref.ref(transaction)
+    transaction.confirm()
+
+    gc.disable()
+    try:
+        del transaction
+        is_kept = watched() is not None
+    finally:
+        gc.enable()
+
+    assert not is_kept
