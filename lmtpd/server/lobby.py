@@ -75,6 +75,12 @@ class Lobby:
         """Have a host, in place of the present one. RuntimeError or MemoryError: that one stays."""
         self._crew.start(self._serve)
 
+    def close(self) -> None:
+        """Let the host go; whoever still waits is not heard any more."""
+        with self._lock:
+            self._host += 1
+        os.eventfd_write(self._bell, 1)
+
     def enter(self, connection: Connection, stream: Stream, leave: Callable[[], None]) -> None:
         """Begin to talk; leave is called at the end, in whatever thread."""
         self._call(_Guest(connection, stream, connection.talk(), leave))

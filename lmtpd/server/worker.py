@@ -104,6 +104,7 @@ class Worker:
             elif self._drains_at <= time.monotonic():
                 self._drains_at = math.inf
                 self._drain.begin(RETIRED_S)
+        self._lobby.close()
         return not self._seat.connections
 
     def _prepare(self) -> None:

@@ -89,6 +89,7 @@ def house() -> Iterator[House]:
     before = threading.stack_size()
     house = House()
     yield house
+    house.lobby.close()
     threading.stack_size(before)
     for each in house.clients:
         each.close()
@@ -289,6 +290,7 @@ def test_silence_is_told(monkeypatch):
 
     assert guest.left.wait(DEADLINE_S)
     assert guest.heard == ["silent"]
+    house.lobby.close()
     threading.stack_size(before)
     for each in house.clients:
         each.close()

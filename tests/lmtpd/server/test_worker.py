@@ -106,9 +106,9 @@ def worker(tmp_path):
     yield worker
     worker._lobby._host += 1  # whoever it is leaves
     threading.stack_size(before)
-    for each in (ours, theirs, listener, worker._epoll, worker._lobby._epoll):
+    for each in (ours, theirs, listener, worker._epoll):
         each.close()
-    for fd in (worker._wake, worker._waker, worker._reserve, worker._lobby._bell):
+    for fd in (worker._wake, worker._waker, worker._reserve):
         # A thread left by another test in this process may end with its descriptors meanwhile.
         with suppress(OSError):
             os.close(fd)
