@@ -144,7 +144,9 @@ def record():
 
 
 def calls(lines: list[str]) -> set[str]:
-    return {found[1] for line in lines if (found := re.match(r"\d+ +([a-z0-9_]+)\(", line))}
+    # Where strace misses the beginning of a call, it takes the result, -EAGAIN say, for the call's number.
+    numbered = re.compile(r"\d+ +(?!syscall_0xf{8})([a-z0-9_]+)\(")
+    return {found[1] for line in lines if (found := numbered.match(line))}
 
 
 def test_the_server_makes_no_system_call_that_is_denied(units, record):
