@@ -105,8 +105,9 @@ class Connection:
 
     def _read(self) -> Talk:
         """Send what is pending, then wait for input: all that has come is used up."""
-        self._flush()
         session = self._session
+        if output := session.take_output():
+            yield from self._send(output)
         drain = self._drain
         if drain.begun and time.monotonic() >= drain.presses_at and self._is_idle():
             yield from self._hang_up(session.shut_down)
@@ -335,6 +336,15 @@ class Connection:
             transaction.release()
 
     # -- output
+
+    def _send(self, output: bytes) -> Talk:
+        """Send to a client that may not read: nobody else waits for that."""
+        if not self._alone:
+            output = self._stream.send_at_once(output)
+            if output:
+                yield OWN_THREAD
+        if output:
+            self._stream.send(output)
 
     def _flush(self) -> None:
         if data := self._session.take_output():

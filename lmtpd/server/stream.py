@@ -168,6 +168,15 @@ class Stream:
         except OSError as exc:
             raise PeerLost(str(exc)) from exc
 
+    def send_at_once(self, data: bytes) -> bytes:
+        """Send what the peer takes without our waiting, not behind TLS; return the rest. PeerLost."""
+        try:
+            return data[self._sock.send(data, socket.MSG_DONTWAIT) :]
+        except BlockingIOError:
+            return data
+        except OSError as exc:
+            raise PeerLost(str(exc)) from exc
+
     def start_tls(self, context: ssl.SSLContext) -> None:
         """Shake hands as the server, within HANDSHAKE_S; raises PeerLost."""
         self._sock.settimeout(HANDSHAKE_S)

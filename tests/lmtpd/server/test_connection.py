@@ -2,11 +2,9 @@
 
 import pytest
 
-from lmtpd.delivery.service import Commit
 from lmtpd.protocol import replies
 from lmtpd.server.connection import BODY_OCTETS, COMMAND_OCTETS, LARGE_BODY_OCTETS
 from lmtpd.server.stream import Stream
-from lmtpd.server.talk import OwnThread
 from tests.support.driving import Driven, Script, tls_driven
 from tests.support.lmtp_client import stuffed
 from tests.support.sockets import TRANSPORTS, tls_contexts
@@ -272,14 +270,3 @@ def test_commands_behind_starttls_are_not_obeyed():
         driven.client.lhlo()
 
         assert driven.client.command("RCPT TO:<you@example.org>").code == 503
-
-
-def test_under_hold_a_connection_has_a_thread_of_its_own_from_the_beginning():
-    """Its deliveries, its handshakes and its TLS are not for the lobby, where all others wait."""
-    driven = Driven(commit=Commit.HOLD)
-
-    assert isinstance(next(driven.connection.talk()), OwnThread)
-
-    driven.client.close()
-    driven.server.close()
-    driven.drain.close()
