@@ -37,6 +37,10 @@ class Published(Protocol):
     def device(self) -> int:
         """Its file system (st_dev)."""
 
+    @property
+    def syncs_directory(self) -> bool:
+        """Whether that is to be made durable at all."""
+
     def sync(self) -> None:
         """Make that durable. StorageError."""
 
@@ -114,7 +118,7 @@ class RoundSync:
 
     def directories(self, maildirs: Iterable[M]) -> dict[M, StorageError]:
         """Make durable what was published in these; return those of which that is uncertain, and why."""
-        distinct = list(dict.fromkeys(maildirs))
+        distinct = [maildir for maildir in dict.fromkeys(maildirs) if maildir.syncs_directory]
         together = self._together(distinct, lambda maildir: maildir.device)
         chosen = set(together)
         errors: dict[M, StorageError] = {}

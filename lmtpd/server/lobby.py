@@ -29,9 +29,7 @@ from lmtpd.server.stream import PeerSilent, Stream, StreamError
 from lmtpd.server.talk import OwnThread, Receive, Talk
 
 HELD_UP_S = 0.05  # so long may a talk keep the host before another thread takes its place
-PAUSE_S = (
-    0.1  # behind a bug of the host, so that one that repeats itself does not fill the log and the processor
-)
+PAUSE_S = 0.1  # behind a bug of the host: one that repeats itself must not fill the log
 _TICK_S = 1.0  # between two looks at who has been silent for too long
 _DRAIN_TICK_S = 0.25
 

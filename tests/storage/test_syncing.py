@@ -185,7 +185,7 @@ def test_data_syncs_files_and_no_directories(disk):
         disk.log.clear()
         sync.files(written(maildirs))
 
-        sync.directories(maildir for maildir in maildirs if maildir.syncs_directory)
+        sync.directories(maildirs)
 
     assert syncs(disk) == ["sync_file_system", "sync"]
 
@@ -233,7 +233,7 @@ def test_a_slow_sync_is_not_repeated_for_a_while(took_s, is_slow):
 class Compared:
     """A message, or a Maildir, that counts how often it is compared with another."""
 
-    device, is_linked = 1, False
+    device, is_linked, syncs_directory = 1, False, True
     comparisons = 0
 
     def __eq__(self, other: object) -> bool:
