@@ -34,6 +34,8 @@ BY_DESCRIPTOR = {
     "list_names",
     "lock_shared",
     "try_lock_alone",
+    "can_sync_file_system",
+    "sync_file_system",
 }
 CALLS = [name for name in vars(Disk) if not name.startswith("_") and name != "acting_as"]
 
