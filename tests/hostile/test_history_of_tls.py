@@ -96,7 +96,7 @@ def test_tls_clients_that_vanish_leave_nothing_behind(
         vanish()
 
     wait_for(lambda: _open_files(server) <= before + 4, "the end of all connections")
-    assert leftovers(server.maildir("a@example.org")) == []
+    wait_for(lambda: not leftovers(server.maildir("a@example.org")), "an empty tmp/")
     with _secured(server, context) as client:
         assert client.deliver("s@example.org", ["a@example.org"], BODY)[0].code == 250
 

@@ -1,5 +1,6 @@
 """The whole server over several sources: each finds its own, and one that is down defers its own alone."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,6 +83,7 @@ def server(
     )  # fmt: skip
     folder = tmp_path_factory.mktemp("server")
     (folder / "users").write_text('["dave@file.example"]\nmaildir = "file/dave"\n')
+    os.utime(folder / "users", (1, 1))  # one that has just been written may not be complete
     config = CONFIG.format(
         postgresql=database.url, ldap=directory.unix_url, admin=ADMIN, password_file=directory.password_file,
         base=BASE, socketmap=maps.path, users=folder / "users",
