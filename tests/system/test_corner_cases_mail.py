@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import count
 
 import pytest
@@ -194,7 +195,8 @@ def test_67_no_address_leads_out_of_the_mailboxes(client: LmtpClient, server: Se
 def close_notify(client: LmtpClient) -> None:
     assert isinstance(client.socket, ssl.SSLSocket)
     client.socket.settimeout(0)
-    with pytest.raises(ssl.SSLWantReadError):
+    # It is sent; the server's own has not come yet, or has, or has come with the end of the connection.
+    with suppress(ssl.SSLError):
         client.socket.unwrap()
 
 
