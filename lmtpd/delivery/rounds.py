@@ -4,8 +4,8 @@
 
 A disk makes many files durable in hardly more time than one, and a thread that waits for a disk is woken at
 a price. So transactions that end while others are being delivered gather, and go through the steps together:
-one sync for all their files, one commit of the ledger, one sync of all new/. A pair of threads for each file
-system does the work. There is no timer: a transaction that comes alone goes alone, at once.
+one sync for all their files, one commit of the ledger, one sync of all new/. A thread for each file system does
+the work. There is no timer: a transaction that comes alone goes alone, at once.
 
 The rule: a round shares calls, never fate. What fails for one copy is that copy's outcome. And a round is
 only for mailboxes on one and the same local file system, where a call that hangs would hang all of them
@@ -31,7 +31,7 @@ from storage.errors import StorageError
 from storage.syncing import NOTHING_TO_SYNC, RoundSync
 
 ROUND_DELIVERIES = 256  # up to 32 MiB of bodies
-COMMITTERS = 2  # one gets on with the next round while the other waits for the disk
+COMMITTERS = 1  # for each file system; with two, rounds are smaller and cost more (README: speed)
 
 # How long a copy waits for the same key in another connection to be settled. That connection is
 # nearly always one whose client has just closed it, so this is milliseconds; then 451.
