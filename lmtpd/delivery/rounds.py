@@ -4,8 +4,8 @@
 
 A disk makes many files durable in hardly more time than one, and a thread that waits for a disk is woken at
 a price. So transactions that end while others are being delivered gather, and go through the steps together:
-one sync for all their files, one commit of the ledger, one sync of all new/. A thread for each file system does
-the work. There is no timer: a transaction that comes alone goes alone, at once.
+one sync for all their files, one commit of the ledger, one sync of all new/. A thread for each file system
+does the work. There is no timer: a transaction that comes alone goes alone, at once.
 
 The rule: a round shares calls, never fate. What fails for one copy is that copy's outcome. And a round is
 only for mailboxes on one and the same local file system, where a call that hangs would hang all of them
