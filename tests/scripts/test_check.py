@@ -148,3 +148,18 @@ def test_line_ends_are_counted_across_the_pieces_that_are_read(maildir, check, e
     put(maildir, f"cur/{BASE},S={len(text)},W={wire}:2,", text)
 
     assert check(maildir, "--contents").code == 0
+
+
+def test_what_is_no_maildir_is_left_as_it_is(check, tmp_path):
+    """Of /etc, named by mistake, a repair would have made a Maildir, with a Maildir's mode."""
+    place = tmp_path / "etc"
+    (place / "sub").mkdir(parents=True)
+    (place / "passwd").write_text("root\n")
+    place.chmod(0o755)
+
+    result = check(place, "--repair")
+
+    assert result.code == os.EX_NOPERM
+    assert "no Maildir" in result.err
+    assert sorted(each.name for each in place.iterdir()) == ["passwd", "sub"]
+    assert place.stat().st_mode & 0o777 == 0o755
