@@ -19,6 +19,7 @@ from storage.messages import MessageFile
 _AGE = re.compile(r"([0-9]{1,6})([hdwy])")
 _SIZE = re.compile(r"([0-9]{1,15})([KMGT])")
 _COUNT = re.compile(r"[0-9]{1,12}")
+_MICROSECONDS = re.compile(r"[0-9]+\.[^.,:]*?M([0-9]{1,9})")
 _SECONDS = {"h": 3600, "d": 86_400, "w": 7 * 86_400, "y": 365 * 86_400}
 _OCTETS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _ALLOWED = (
@@ -80,7 +81,7 @@ class Rule:
         """Yield the messages that are to go, the oldest first, each with the reason."""
         octets = 0
         going = []
-        newest_first = sorted(kept, key=lambda each: (-each.arrived_s, each.message.name))
+        newest_first = sorted(kept, key=_order, reverse=True)
         for number, each in enumerate(newest_first, start=1):
             octets += each.octets
             if self.age_s is not None and each.arrived_s < now_s - self.age_s:
@@ -104,6 +105,12 @@ def arrival(message: MessageFile, now_s: float) -> int | None:
     """
     saved_s = message.saved_s
     return saved_s if saved_s is not None and _FIRST_S < saved_s < now_s + _DAY_S else None
+
+
+def _order(each: Kept) -> tuple[float, int, str]:
+    # Of one second, the microseconds in the name decide, as Dovecot and lmtpd write them.
+    microseconds = _MICROSECONDS.match(each.message.name)
+    return each.arrived_s, int(microseconds[1]) if microseconds else 0, each.message.name
 
 
 def _kind(limit: str) -> str:

@@ -49,6 +49,21 @@ def test_size_behind_a_message_that_is_too_large():
     assert going("F=1K", (NOW - 3, 1), (NOW - 2, 5000), (NOW - 1, 1)) == ["000.x", "001.x"]
 
 
+def test_of_one_second_the_older_goes():
+    # The microseconds are no decimal fraction: Dovecot writes them without leading zeros.
+    names = [
+        "1800000000.M5P1.host",
+        "1800000000.M40P1.host",
+        "1800000000.M000100P1.host",
+        "1800000000.V1I2M300P1",
+    ]
+    everything = [Kept(MessageFile("new", name), 1, NOW) for name in names]
+
+    chosen = Rule.parse("F=1").expired(reversed(everything), NOW)
+
+    assert [each.message.name for each, _ in chosen] == names[:3]
+
+
 def test_reasons_are_said():
     rule = Rule.parse("F=30d,1K,1")
     found = rule.expired(kept((0, 1), (NOW - 2, 1), (NOW - 1, 1)), NOW)
