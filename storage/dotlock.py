@@ -39,7 +39,7 @@ def dotlock(
     lock = name + ".lock"
     deadline = clock() + (WAIT_S if wait_s is None else wait_s)
     while (fd := _take(folder, lock)) is None:
-        _break_stale(folder, lock, now=clock())
+        break_stale(folder, lock, now=clock())
         if clock() >= deadline:
             raise Locked(f"{lock} is held by another program: {_holder(folder, lock) or 'it does not say'}")
         pause(_POLL_S)
@@ -54,20 +54,21 @@ def dotlock(
         os.close(fd)
 
 
+def break_stale(folder: Directory, lock: str, *, now: float, stale_s: float = STALE_S) -> None:
+    """Remove a lock that nobody holds: unchanged for so long, or of a process that is dead. OSError."""
+    with suppress(FileNotFoundError):
+        status = folder.disk.status(lock, dir_fd=folder.fd)
+        if now - max(status.st_mtime, status.st_ctime) > stale_s or _is_dead(_holder(folder, lock)):
+            again = folder.disk.status(lock, dir_fd=folder.fd)
+            if _identity(again) == _identity(status):
+                folder.disk.unlink(lock, dir_fd=folder.fd)
+
+
 def _take(folder: Directory, lock: str) -> int | None:
     try:
         return folder.disk.create(lock, dir_fd=folder.fd)
     except FileExistsError:
         return None
-
-
-def _break_stale(folder: Directory, lock: str, *, now: float) -> None:
-    with suppress(FileNotFoundError):
-        status = folder.disk.status(lock, dir_fd=folder.fd)
-        if now - max(status.st_mtime, status.st_ctime) > STALE_S or _is_dead(_holder(folder, lock)):
-            again = folder.disk.status(lock, dir_fd=folder.fd)
-            if _identity(again) == _identity(status):
-                folder.disk.unlink(lock, dir_fd=folder.fd)
 
 
 def _holder(folder: Directory, lock: str) -> str:

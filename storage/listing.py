@@ -63,10 +63,24 @@ def entries(folder: Directory, part: str) -> Iterator[os.DirEntry[str]]:
         yield from listed
 
 
-def _in_maildirpp(maildir: Directory) -> Iterator[Folder]:
+def partless(maildir: Directory) -> Iterator[Folder]:
+    """Yield what has the name of a Maildir++ folder, and no directory for messages. OSError."""
+    for name in _named_as_folders(maildir):
+        folder = folder_of_name(name)
+        if folder is not None and not _has_messages(maildir, name):
+            yield Folder(folder, (name,))
+
+
+def _named_as_folders(maildir: Directory) -> Iterator[str]:
     for name in _directories(maildir):
         # Two dots: what Dovecot is about to delete.
-        if not name.startswith(".") or name.startswith("..") or not _has_messages(maildir, name):
+        if name.startswith(".") and not name.startswith(".."):
+            yield name
+
+
+def _in_maildirpp(maildir: Directory) -> Iterator[Folder]:
+    for name in _named_as_folders(maildir):
+        if not _has_messages(maildir, name):
             continue
         # Each in its own way: what is no modified UTF-7 may be plain UTF-8, as Courier has it.
         folder = folder_of_name(name) or folder_of_name(name, names=FolderNames.UTF8)

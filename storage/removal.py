@@ -6,10 +6,12 @@ before that shows is made again.
 """
 
 import os
+import time
 from contextlib import suppress
 
 from storage import uidlist
 from storage.directory import Directory
+from storage.dotlock import break_stale
 from storage.making import make_one, mode_of
 
 # In this order: behind a directory that could not be removed nothing else was.
@@ -29,15 +31,17 @@ _INDEXES = "dovecot.index"
 def remove_folder(parent: Directory, name: str) -> None:
     """Remove a folder that holds no message. NotEmpty: it stays as it was; Locked, OSError."""
     folder = parent.enter(name)
-    foreign = [each for each in folder.disk.list_names(folder.fd) if not _is_known(each)]
+    foreign = [each for each in folder.disk.list_names(folder.fd) if not is_known(each)]
     if foreign:
         raise NotEmpty(f"there is {foreign[0]!r} in it")
     with uidlist.locked(folder):
         _remove_parts(folder)
         for each in folder.disk.list_names(folder.fd):
-            if _is_known(each) and each != uidlist.NAME + ".lock":
+            if is_known(each) and each != uidlist.NAME + ".lock":
                 with suppress(FileNotFoundError):
                     folder.disk.unlink(each, dir_fd=folder.fd)
+    # Who was killed behind the list's own removal has left its lock.
+    break_stale(folder, uidlist.NAME + ".lock", now=time.time())
     # A delivery that found the folder meanwhile has made its directories again: then it stays.
     try:
         os.rmdir(name, dir_fd=parent.fd)
@@ -60,5 +64,6 @@ def _remove_parts(folder: Directory) -> None:
         raise NotEmpty("there is mail in it") from exc
 
 
-def _is_known(name: str) -> bool:
+def is_known(name: str) -> bool:
+    """Tell whether a name in a folder's directory is a mail server's own."""
     return name in (*_ORDER, *_FILES, uidlist.NAME + ".lock") or name.startswith(_INDEXES)

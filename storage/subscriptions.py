@@ -6,10 +6,12 @@ files without it as on disk. Dovecot's way to write, which this is, too: a lock 
 new content in it, renamed over the old (subscription-file.c).
 """
 
+import time
 from contextlib import suppress
 
 from storage.directory import Directory
 from storage.disk import Disk
+from storage.dotlock import break_stale
 from storage.errors import StorageError, from_oserror
 from storage.folders import FolderNameError, FolderNames, Layout, decode_utf7, encode_utf7, folder_parts
 from storage.maildir import MaildirPath
@@ -17,6 +19,8 @@ from storage.opening import descend
 
 # A list of ten thousand folders has some 300 KiB; more than this is not a list of folders.
 LIST_OCTETS = 4 << 20
+# Dovecot's SUBSCRIPTION_FILE_CHANGE_TIMEOUT: who has left a lock for so long has died over it.
+LOCK_STALE_S = 30.0
 
 _NAME = "subscriptions"
 _LOCK = "subscriptions.lock"
@@ -48,7 +52,7 @@ def subscribe_in(
     ]
     disk = maildir.disk
     try:
-        fd = disk.create(_LOCK, dir_fd=maildir.fd)
+        fd = _lock(maildir)
         try:
             return _rewrite(maildir, fd, levels, old_separator=_SEPARATOR_ON_DISK[layout])
         except BaseException:
@@ -68,6 +72,13 @@ def subscribed(maildir: Directory, layout: Layout) -> frozenset[str]:
         with suppress(FolderNameError, UnicodeDecodeError):
             folders.add("/".join(decode_utf7(level.decode("ascii")) for level in line.split(separator)))
     return frozenset(folders - {""})
+
+
+def _lock(maildir: Directory) -> int:
+    with suppress(FileExistsError):
+        return maildir.disk.create(_LOCK, dir_fd=maildir.fd)
+    break_stale(maildir, _LOCK, now=time.time(), stale_s=LOCK_STALE_S)
+    return maildir.disk.create(_LOCK, dir_fd=maildir.fd)
 
 
 def _rewrite(maildir: Directory, fd: int, levels: list[bytes], *, old_separator: bytes) -> bool:

@@ -190,3 +190,22 @@ def test_one_broken_maildir_stops_no_other(tmp_path, clean, later):
     assert result.code == os.EX_NOPERM
     assert f"maildir-clean: {tmp_path}/bob: " in result.err
     assert {fact["user"] for fact in result.facts} == {"alice", "carol"}
+
+
+def test_what_an_interrupted_removal_left_of_a_folder_goes_and_a_young_or_strange_one_stays(
+    tmp_path, clean, later
+):
+    maildir = new_maildir(tmp_path / "bob")
+    for name in (".Left", ".Strange"):
+        (maildir / name).mkdir()
+    (maildir / ".Left/dovecot-uidlist").write_text("3 V1 N1 G0\n")
+    (maildir / ".Strange/notes.txt").write_text("mine")
+
+    later(23)
+    young = clean(maildir, "--empty-folders", "1", "--json")
+    later(25)
+    old = clean(maildir, "--empty-folders", "1", "--json")
+
+    assert [(fact["folder"], fact["kind"]) for fact in young.facts] == [("Left", "kept")]
+    assert [(fact["folder"], fact["kind"]) for fact in old.facts] == [("Left", "removed")]
+    assert sorted(os.listdir(maildir)) == [".Strange", "cur", "new", "tmp"]

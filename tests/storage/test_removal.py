@@ -42,7 +42,7 @@ def test_what_nobody_knows_keeps_its_folder(maildir):
 
 
 def test_a_delivery_that_begins_meanwhile_keeps_the_folder(maildir, monkeypatch):
-    known = removal._is_known
+    known = removal.is_known
 
     def with_a_delivery(name):
         if name == "maildirfolder" and not (maildir / ".A/tmp").exists():
@@ -50,7 +50,7 @@ def test_a_delivery_that_begins_meanwhile_keeps_the_folder(maildir, monkeypatch)
             (maildir / ".A/new/x").touch()
         return known(name)
 
-    monkeypatch.setattr(removal, "_is_known", with_a_delivery)
+    monkeypatch.setattr(removal, "is_known", with_a_delivery)
 
     with pytest.raises(NotEmpty, match="arrived"):
         remove_folder(opened(maildir), ".A")

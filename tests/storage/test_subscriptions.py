@@ -6,7 +6,7 @@ from storage.disk import Disk
 from storage.errors import MailboxMissing, MailboxUnusable, NameTaken, StorageError
 from storage.folders import FolderNameError, Layout
 from storage.maildir import MaildirPath
-from storage.subscriptions import LIST_OCTETS, subscribe
+from storage.subscriptions import LIST_OCTETS, LOCK_STALE_S, subscribe
 from tests.support.memory_disk import MemoryDisk
 from tests.support.storing import PATH, USER
 
@@ -143,3 +143,21 @@ def test_an_impossible_folder_is_not_entered(disk):
         enter(disk, "a\nb")
 
     assert disk.files(PATH) == {}
+
+
+@pytest.mark.parametrize("left_s, is_dead", [(LOCK_STALE_S - 1, False), (LOCK_STALE_S + 1, True)])
+def test_a_lock_that_somebody_has_died_over_is_broken(tmp_path, monkeypatch, left_s, is_dead):
+    (tmp_path / "user").mkdir()
+    lock = tmp_path / "user/subscriptions.lock"
+    lock.write_bytes(b"V\t2\n\nHalf")
+    made = lock.stat().st_ctime
+    monkeypatch.setattr("storage.subscriptions.time.time", lambda: made + left_s)
+    where = MaildirPath(str(tmp_path), ("user",))
+
+    if is_dead:
+        assert subscribe(Disk(), where, Layout.FS, folder="A")
+        assert (tmp_path / "user/subscriptions").read_bytes() == b"V\t2\n\nA\n"
+    else:
+        with pytest.raises(NameTaken):
+            subscribe(Disk(), where, Layout.FS, folder="A")
+        assert lock.read_bytes() == b"V\t2\n\nHalf"
