@@ -14,6 +14,7 @@ from storage.errors import MailboxUnusable
 from storage.folders import FolderNames, Layout, folder_parts
 from storage.maildir import MaildirPath
 from storage.maildirs import MARKER
+from storage.rights import acting_as
 
 SUBDIRECTORIES = ("tmp", "new", "cur")
 
@@ -122,6 +123,9 @@ def make_one(directory: Directory, name: str, mode: int) -> bool:
 
 
 def _make_owned(parent: Directory, name: str, owner: OwnerIds, mode: int) -> Directory:
+    # As the owner, where he may: what is root's for a moment defers a message that arrives in it.
+    with suppress(PermissionError), acting_as(owner.uid, owner.gid):
+        make_one(parent, name, mode)
     make_one(parent, name, mode)
     made = parent.enter(name)
     if os.geteuid() == 0:

@@ -2,59 +2,14 @@
 
 import json
 import os
-import queue
 import signal
-import subprocess
 import sys
-import threading
-from contextlib import contextmanager
 
 import pytest
 
 from scripts.watch import main
-from tests.support.requirements import ROOT
 from tests.support.scripting import new_maildir, runner
-
-PATIENCE_S = 30
-
-
-class Watching:
-    """A running maildir-watch."""
-
-    def __init__(self, *arguments):
-        command = [sys.executable, "-c", "import sys; from scripts.watch import main; sys.exit(main())"]
-        self.process = subprocess.Popen(
-            [*command, *map(str, arguments)],
-            cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        self.threads: list[threading.Thread] = []
-        self.lines: queue.Queue[str] = queue.Queue()
-        self.said: queue.Queue[str] = queue.Queue()
-        for stream, lines in ((self.process.stdout, self.lines), (self.process.stderr, self.said)):
-            self.threads.append(threading.Thread(target=self._read, args=(stream, lines), daemon=True))
-            self.threads[-1].start()
-
-    def _read(self, stream, lines):
-        with stream:
-            for line in stream:
-                lines.put(line)
-
-    def next(self):
-        fact = json.loads(self.lines.get(timeout=PATIENCE_S))
-        return fact["kind"], fact["name"]
-
-
-@contextmanager
-def watching(*arguments):
-    watch = Watching(*arguments, "--json")
-    try:
-        assert watch.said.get(timeout=PATIENCE_S).startswith("watching")
-        yield watch
-    finally:
-        watch.process.kill()
-        watch.process.wait()
-        for thread in watch.threads:
-            thread.join(PATIENCE_S)
+from tests.support.watching import PATIENCE_S, watching
 
 
 @pytest.fixture

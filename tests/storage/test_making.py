@@ -98,3 +98,18 @@ def test_the_inbox_is_no_folder(tmp_path):
 
     assert not make_folder(opened(maildir), Layout.MAILDIRPP, "INBOX", 0o700)
     assert not (maildir / "maildirfolder").exists()
+
+
+def test_a_new_maildir_is_never_roots(tmp_path, monkeypatch):
+    need("root")
+    tmp_path.chmod(0o755)
+    for parent in tmp_path.parents[:3]:
+        parent.chmod(0o755)
+    (tmp_path / "mail").mkdir()
+    os.chown(tmp_path / "mail", 8, 8)
+    owners = []
+    monkeypatch.setattr(os, "fchown", lambda fd, *_: owners.append(os.fstat(fd).st_uid))
+
+    list(make_way(Disk(), MaildirPath(str(tmp_path / "mail"), ("a", "b")), OwnerIds(8, 8), 0o700))
+
+    assert owners == [8, 8]
