@@ -93,9 +93,11 @@ class MaildirView:
         self._names[folder.parts] = folder.name
         there: _Paths = {}
         for part in PARTS:
-            for entry in entries(directory, part):
-                if not entry.name.startswith("."):
-                    there[base_of(entry.name)] = f"{part}/{entry.name}"
+            # Where there is no directory, but a file or a link, there is no mail of this folder.
+            with suppress(NotADirectoryError):
+                for entry in entries(directory, part):
+                    if not entry.name.startswith("."):
+                        there[base_of(entry.name)] = f"{part}/{entry.name}"
         changes: list[Change] = []
         for base, path in there.items():
             changes += _compared(folder, known.get(base), path)
@@ -109,23 +111,18 @@ class MaildirView:
         """Compare some names of a folder with what is there."""
         folder, known = Folder(self._names[parts], parts), self._known[parts]
         vanished: set[str] = set()
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, NotADirectoryError):
             directory = enter_folder(maildir, folder)
             for part, name in names:
                 base, path = base_of(name), f"{part}/{name}"
-                try:
-                    os.lstat(path, dir_fd=directory.fd)
-                except FileNotFoundError:
+                if not _is_there(directory, path):
                     vanished.add(base)
                     continue
                 yield from _compared(folder, known.get(base), path)
                 known[base] = path
             for base in vanished:
-                if base in known:
-                    try:
-                        os.lstat(known[base], dir_fd=directory.fd)
-                    except FileNotFoundError:
-                        self._doubtful.add(parts)
+                if base in known and not _is_there(directory, known[base]):
+                    self._doubtful.add(parts)
             return
         self._doubtful.add(parts)
 
@@ -134,6 +131,14 @@ class MaildirView:
         self._doubtful.discard(parts)
         folder = Folder(self._names.pop(parts, ""), parts)
         return [_deleted(folder, path) for path in self._known.pop(parts, {}).values()]
+
+
+def _is_there(folder: Directory, path: str) -> bool:
+    try:
+        os.lstat(path, dir_fd=folder.fd)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def _compared(folder: Folder, before: str | None, now: str) -> Iterator[Change]:

@@ -58,7 +58,8 @@ def watching(*arguments: object) -> Iterator[Watching]:
     """Run it with --json until the `with` block ends; it watches already when that begins."""
     watch = Watching(*arguments, "--json")
     try:
-        assert watch.said.get(timeout=PATIENCE_S).startswith("watching")
+        said = watch.said.get(timeout=PATIENCE_S)
+        assert said.startswith("watching"), said
         yield watch
     finally:
         watch.process.kill()
