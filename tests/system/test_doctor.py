@@ -113,8 +113,23 @@ def test_socket_elsewhere(patient: Patient):
     assert finding["mend"] == f'unix = "{patient.queue}/private/other"   # [[listen]] in {patient.config}'
 
 
-def test_sockets_of_systemd_are_not_guessed_at(patient: Patient):
+def test_sockets_of_systemd_are_looked_for_where_postfix_does(patient: Patient):
     assert patient.examine("--set", "listen=[]") == []
+
+    patient.socket.chmod(0o600)
+    shutil.chown(patient.socket, USER)
+    try:
+        closed = patient.only("--set", "listen=[]")
+    finally:
+        patient.socket.chmod(0o660)
+        shutil.chown(patient.socket, "postfix")
+    write_postfix(patient.etc, patient.queue, virtual_transport="lmtp:unix:private/other")
+    missing = patient.only("--set", "listen=[]")
+
+    assert closed["key"] == "server.mode"
+    assert closed["mend"].startswith("systemctl edit lmtpd.socket   # [Socket]  SocketUser=postfix")
+    assert (missing["key"], missing["mend"]) == ("server.socket", "systemctl start lmtpd")
+    assert f"{patient.queue}/private/other does not exist" in missing["problem"]
 
 
 def test_chroot(patient: Patient):

@@ -67,8 +67,10 @@ def _examine(config: Config, postfix: Postfix | None) -> Iterator[Finding]:
 
 
 def _notes(config: Config, postfix: Postfix | None) -> Iterator[str]:
-    if not config.listen:
-        yield "the configuration has no [[listen]]: sockets of systemd were not talked to"
+    if not config.listen and postfix is not None and any(postfix.routes()):
+        yield "the configuration has no [[listen]]: the sockets that Postfix is told to use were talked to"
+    elif not config.listen:
+        yield "the configuration has no [[listen]], and no route of Postfix is known: no socket was talked to"
     if postfix is None:
         yield "there is no postconf on this machine: Postfix was not looked at"
     elif postfix.get("transport_maps"):

@@ -6,6 +6,7 @@ import os
 import pwd
 import stat
 from collections.abc import Iterator
+from itertools import chain
 
 from lmtpd.cli.doctor.delivery import routes_to_us
 from lmtpd.cli.doctor.findings import Finding, command, critical, setting, warning
@@ -19,7 +20,7 @@ RELOAD = "systemctl reload lmtpd"
 
 def check_reach(config: Config, postfix: Postfix | None) -> Iterator[Finding]:
     """Talk to every listener."""
-    for listener in config.listen:
+    for listener in config.listen or _handed_over(postfix):
         place = _place(config, postfix, listener)
         heard = probe(place, hostname=config.hostname, recipient=config.postmaster)
         if heard.error:
@@ -28,12 +29,25 @@ def check_reach(config: Config, postfix: Postfix | None) -> Iterator[Finding]:
             yield from _judged(config, listener, heard)
 
 
+def _handed_over(postfix: Postfix | None) -> Iterator[UnixListener | TcpListener]:
+    """Without [[listen]] systemd holds the sockets: take those that Postfix is told to talk to, each once."""
+    seen = set()
+    for route in postfix.routes() if postfix is not None else ():
+        if str(route) not in seen:
+            seen.add(str(route))
+            yield (
+                UnixListener(unix=route.path)
+                if route.path
+                else TcpListener.model_construct(tcp=(route.host, route.port))
+            )
+
+
 def _place(config: Config, postfix: Postfix | None, listener: UnixListener | TcpListener) -> Place:
     user = (postfix.get("mail_owner") or "postfix") if postfix is not None and os.geteuid() == 0 else ""
     if isinstance(listener, TcpListener):
         return Place(address=(listener.host.replace("0.0.0.0", "127.0.0.1"), listener.port), user=user)  # noqa: S104
     if user and postfix is not None:
-        for route in routes_to_us(config, postfix)[0]:
+        for route in chain(*routes_to_us(config, postfix)):
             if os.path.realpath(route.path) == os.path.realpath(listener.unix) and route.service.chroot:
                 inside = "/" + os.path.relpath(
                     os.path.realpath(listener.unix), os.path.realpath(postfix.queue)
@@ -67,7 +81,9 @@ def _closed(config: Config, listener: UnixListener, user: str) -> Finding:
                 f"{who} may not enter {directory}, in which {listener} is",
                 command("chmod", "o+x", directory),
             )
-    if who not in (listener.owner, listener.group):
+    if not config.listen:
+        mend = f"systemctl edit lmtpd.socket   # [Socket]  SocketUser={who}  SocketMode=0660"
+    elif who not in (listener.owner, listener.group):
         mend = setting(config, "[[listen]]", f'owner = "{who}"')
     else:
         mend = setting(config, "[[listen]]", 'mode = "0660"')
