@@ -22,7 +22,7 @@ from storage.check_quota import check_quota
 from storage.check_uidlist import check_uidlist
 from storage.checking import Expected, check_messages
 from storage.directory import Directory
-from storage.errors import MailboxUnusable, StorageError
+from storage.errors import StorageError
 from storage.findings import Finding, Looked, Place, Rename, Weight
 from storage.ledger_reading import OpenRecords
 from storage.listing import PARTS, Folder, enter_folder, folders
@@ -34,7 +34,6 @@ EX_FOUND = 1  # as diff and grep
 DEFAULT_LEDGER = Path("/var/lib/lmtpd/ledger.db")
 # Mended together, under one lock of the folder.
 _TOGETHER = 1000
-_LOOKS = frozenset({"cur", "new", "tmp"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +47,6 @@ class _Check:
     is_root: bool
 
     def check(self, target: Target, maildir: Directory) -> Iterator[Item]:
-        # Mending what was named by mistake, /etc say, would make it a Maildir, with a Maildir's mode.
-        if not _LOOKS.intersection(maildir.disk.list_names(maildir.fd)):
-            raise MailboxUnusable("no Maildir: it has none of cur, new and tmp (maildir-make makes one)")
         expected = Expected.of(maildir, may_give=self.is_root)
         found = list(folders(maildir, target.layout))
         yield from (_fact(finding) for finding in check_twins(found))

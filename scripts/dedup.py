@@ -15,7 +15,7 @@ from scripts.shell.crew import Fact, Item, Progressed
 from scripts.shell.output import Printer, counted, shown
 from scripts.shell.running import Script, run_script
 from scripts.shell.selection import Target, takes_maildirs
-from scripts.shell.work import Run, as_json, dry_run, takes_run
+from scripts.shell.work import Run, as_json, at_most_one, dry_run, takes_run
 from scripts.undoing import Undoing
 from storage import uidlist
 from storage.directory import Directory
@@ -157,23 +157,21 @@ def _fact(kind: str, copy: Copy, group: Group) -> Fact:
     "Message-ID.  [content]",
 )
 @click.option("--across", is_flag=True, help="Compare the messages of all folders, not of each by itself.")
-@click.option("--remove", "action", flag_value="remove", help="Leave one, and take out the others.")
+@click.option("--remove", is_flag=True, help="Leave one, and take out the others.")
 @click.option(
     "--link",
-    "action",
-    flag_value="link",
+    is_flag=True,
     help="Store those once that have the same octets and the same date, each under its own name.",
 )
 @click.option(
     "--undo",
-    "action",
-    flag_value="undo",
+    is_flag=True,
     help="Put back what the last --remove still in the trash has taken.",
 )
 @dry_run
 @as_json
 def maildir_dedup(
-    run: Run, *, by: str, across: bool, action: str | None, dry_run: bool, as_json: bool
+    run: Run, *, by: str, across: bool, remove: bool, link: bool, undo: bool, dry_run: bool, as_json: bool
 ) -> int:
     """Find messages that are there more than once; without --remove or --link they are only shown.
 
@@ -188,6 +186,7 @@ def maildir_dedup(
       maildir-dedup --all --config /etc/lmtpd/lmtpd.toml --across --link
       maildir-dedup --user bob@example.org --config /etc/lmtpd/lmtpd.toml --undo
     """
+    action = at_most_one({"--remove": remove, "--link": link, "--undo": undo})
     if action == "undo":
         return run.go(Undoing(SCRIPT, dry_run).work, Printer(as_json=as_json, text=undoing.text).fact).code
     sameness = Sameness(by)

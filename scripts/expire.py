@@ -18,7 +18,7 @@ from scripts.shell.failures import Failure
 from scripts.shell.output import Printer, counted, shown
 from scripts.shell.running import Script, run_script
 from scripts.shell.selection import Target, takes_maildirs
-from scripts.shell.timer import units
+from scripts.shell.timer import absolute, units
 from scripts.shell.work import Run, as_json, dry_run, takes_run
 from scripts.undoing import Undoing
 from storage import uidlist
@@ -219,8 +219,9 @@ def maildir_expire(
 
 
 def _print_timer() -> int:
-    arguments = click.get_current_context().meta[_ARGUMENTS]
-    left = [each for each in arguments if each != "--print-timer"]
+    context = click.get_current_context()
+    arguments = context.meta[_ARGUMENTS]
+    left = absolute(context.command, [each for each in arguments if each != "--print-timer"])
     config = os.environ.get("LMTPD_CONFIG")  # the timer's service would not have it
     if config and not any(each.startswith("--config") for each in left):
         left += ["--config", os.path.abspath(config)]

@@ -16,7 +16,7 @@ from scripts.shell.output import Printer, shown
 from scripts.shell.running import Script, run_script
 from scripts.shell.selection import Target, takes_maildirs
 from scripts.shell.table import columns, octets_text
-from scripts.shell.work import Run, as_json, takes_run
+from scripts.shell.work import Run, as_json, changes_nothing, takes_run
 from storage.directory import Directory
 from storage.findings import Looked
 from storage.listing import enter_folder, folders
@@ -84,6 +84,7 @@ class _Report:
 @click.option("--top", metavar="N", default=10, type=click.IntRange(1, LARGEST),
               help="Rows of each table.  [10]")  # fmt: skip
 @click.option("--svg", metavar="FILE", type=click.Path(dir_okay=False), help="Draw a chart.")
+@changes_nothing
 @as_json
 def maildir_stats(run: Run, *, senders: bool, top: int, svg: str | None, as_json: bool) -> int:
     """Show how much mail there is by folder or user, by age and month of arrival, and the largest messages.

@@ -15,16 +15,15 @@ import click
 
 from scripts.shell.crew import Fact
 from scripts.shell.failures import Failure, named
+from scripts.shell.looking import Looker
 from scripts.shell.output import Printer, counted, shown
 from scripts.shell.running import Script, run_script
 from scripts.shell.selection import Selection, Target, takes_maildirs
-from scripts.shell.sending import TOGETHER, Sender, parse_command, post, run_command
-from scripts.shell.work import as_json
+from scripts.shell.sending import TOGETHER, Send, Sender, parse_command, post, run_command
+from scripts.shell.work import as_json, changes_nothing
 from storage.changes import Change, MaildirView
 from storage.directory import Directory
-from storage.disk import Disk
 from storage.errors import StorageError
-from storage.opening import descend
 from storage.watch import TreeWatch
 
 KINDS = ("arrived", "flags", "deleted")
@@ -42,13 +41,14 @@ class _Watched:
 
     selection: Selection
     views: dict[str, tuple[Target, MaildirView]] = field(default_factory=dict)
+    looker: Looker = field(default_factory=Looker)
 
     def begin(self) -> None:
         """Look at everything for the first time. Failure if the only Maildir cannot be looked at."""
         for path, target in self._found().items():
             self.views[path] = (target, MaildirView(target.layout))
         for target, view in self.views.values():
-            for _ in _told(target, view.look, is_fatal=len(self.views) == 1):
+            for _ in _told(self.looker, target, view.look, is_fatal=len(self.views) == 1):
                 pass
 
     def look(self) -> Iterator[Fact]:
@@ -57,7 +57,7 @@ class _Watched:
         for path in [each for each in self.views if each not in found]:
             del self.views[path]
         for target, view in list(self.views.values()):
-            yield from _told(target, view.look)
+            yield from _told(self.looker, target, view.look)
         yield from self._discover()
 
     def _discover(self) -> Iterator[Fact]:
@@ -65,7 +65,7 @@ class _Watched:
         for path, target in self._found().items():
             if path not in self.views:
                 self.views[path] = (target, MaildirView(target.layout, is_new=True))
-                yield from _told(target, self.views[path][1].look)
+                yield from _told(self.looker, target, self.views[path][1].look)
 
     def _found(self) -> dict[str, Target]:
         targets = self.selection.targets(self.selection.config())
@@ -84,13 +84,13 @@ class _Watched:
         for maildir, below in by_maildir.items():
             if maildir in self.views:
                 target, view = self.views[maildir]
-                yield from _told(target, partial(view.notice, paths=below))
+                yield from _told(self.looker, target, partial(view.notice, paths=below))
 
     def settle(self) -> Iterator[Fact]:
         """Look at what is in doubt."""
         for target, view in list(self.views.values()):
             if not view.is_settled():
-                yield from _told(target, view.settle)
+                yield from _told(self.looker, target, view.settle)
 
     def is_settled(self) -> bool:
         """Tell whether nothing is in doubt."""
@@ -111,11 +111,11 @@ def _may_be_new(path: str) -> bool:
 
 
 def _told(
-    target: Target, look: Callable[[Directory], list[Change]], *, is_fatal: bool = False
+    looker: Looker, target: Target, look: Callable[[Directory], list[Change]], *, is_fatal: bool = False
 ) -> Iterator[Fact]:
-    """Look, and make facts of the changes. Only names are read, so root may do it as root."""
+    """Look, as root with the owner's rights, and make facts of the changes."""
     try:
-        changes = look(descend(Disk(), target.where, create=False)[-1])
+        changes = looker.look(target, look)
     except (OSError, StorageError) as exc:
         failure = named(exc)
         if is_fatal:
@@ -150,6 +150,7 @@ def _told(
 @click.option("--rescan", "rescan_s", metavar="SECONDS", default=300.0, type=click.FloatRange(1),
               help="Look at everything so often, also without a notice.  [300]")  # fmt: skip
 @click.option("--count", metavar="N", type=click.IntRange(1), help="End after so many changes.")
+@changes_nothing
 @as_json
 def maildir_watch(  # Long because its options are many
     selection: Selection,
@@ -240,15 +241,18 @@ def _watch(selection: Selection) -> TreeWatch:
 
 
 def _senders(command: str | None, rate: float, webhook: str | None) -> list[Sender]:
-    senders = []
+    """Start what sends, once all of it has been checked."""
+    run = _checked("--exec", lambda text: run_command(parse_command(text)), command)
+    send = _checked("--webhook", post, webhook)
+    senders = [Sender(run, together=1, pause_s=1 / rate)] if run is not None else []
+    return [*senders, Sender(send, together=TOGETHER, pause_s=0)] if send is not None else senders
+
+
+def _checked(option: str, make: Callable[[str], Send], text: str | None) -> Send | None:
     try:
-        if command is not None:
-            senders.append(Sender(run_command(parse_command(command)), together=1, pause_s=1 / rate))
-        if webhook is not None:
-            senders.append(Sender(post(webhook), together=TOGETHER, pause_s=0))
+        return make(text) if text is not None else None
     except ValueError as exc:
-        raise click.UsageError(f"{'--webhook' if webhook else '--exec'}: {exc}") from exc
-    return senders
+        raise click.UsageError(f"{option}: {exc}") from exc
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Looking into messages: W=, files torn by a power cut, equal messages of a folder. Reads every octet."""
 
+import os
 from collections.abc import Iterator, Set
 from hashlib import blake2b
 from stat import S_ISREG
@@ -46,7 +47,12 @@ def check_contents(
         for entry in entries(directory, part):
             opened = opened or directory.enter(part)
             place = Place(folder.parts, part, entry.name)
-            content = _read(opened, entry.name, uid)
+            try:
+                content = _read(opened, entry, uid)
+            except OSError as exc:
+                yield Finding("unreadable", place, f"cannot be read: {exc.strerror}")
+                yield Looked(1)
+                continue
             if content is None or is_stored_otherwise(directory, place):
                 continue
             yield Looked(1)
@@ -70,11 +76,14 @@ def _wire(place: Place, content: _Content, kept: Set[str]) -> Iterator[Finding]:
     yield Finding("wire_size", place, text, fix=fix)
 
 
-def _read(part: Directory, name: str, uid: int) -> _Content | None:
+def _read(part: Directory, entry: os.DirEntry[str], uid: int) -> _Content | None:
+    """Read a message; None for what others tell of: what is no file, or not the owner's. OSError."""
     try:
-        fd = part.disk.open_file(name, dir_fd=part.fd)
-    except OSError:
-        return None  # a link, or a mail reader was faster
+        if not S_ISREG(entry.stat(follow_symlinks=False).st_mode):
+            return None
+        fd = part.disk.open_file(entry.name, dir_fd=part.fd)
+    except FileNotFoundError:
+        return None  # a mail reader was faster
     try:
         status = part.disk.status_of(fd)
         return _Content(part, fd) if S_ISREG(status.st_mode) and status.st_uid == uid else None

@@ -43,7 +43,7 @@ class MaildirPath:
     @property
     def path(self) -> str:
         """The whole path, for records and reports."""
-        return "/".join((self.root, *self.parts))
+        return "/".join(("" if self.root == "/" else self.root, *self.parts))
 
     def below(self, parts: tuple[str, ...]) -> "MaildirPath":
         """Where these names below it lead, with the same rights."""

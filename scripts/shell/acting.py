@@ -9,25 +9,48 @@ from typing import Self, TypeVar
 from scripts.shell.selection import Target
 from storage.directory import Directory
 from storage.disk import Disk
+from storage.errors import MailboxUnusable
 from storage.opening import descend
 from storage.rights import acting_as
 
 T = TypeVar("T")
+_PARTS = ("cur", "new", "tmp")
 
 
 @contextmanager
 def as_owner(target: Target) -> Iterator[Directory]:
     """Open a Maildir, no link followed below its root; as root, act as its owner. OSError, StorageError."""
     maildir = descend(Disk(), target.where, create=False)[-1]
-    status = os.fstat(maildir.fd)
-    with acting_as(status.st_uid, status.st_gid):
+    with Owner.of(maildir.fd).acting():
         yield maildir
 
 
 @contextmanager
+def in_maildir(target: Target) -> Iterator[Directory]:
+    """Open what is a Maildir as `as_owner`. OSError, StorageError."""
+    with as_owner(target) as maildir:
+        yield _looking_like_one(maildir)
+
+
+@contextmanager
 def as_oneself(target: Target) -> Iterator[Directory]:
-    """Open a Maildir as `as_owner`, for a job that says itself when it acts as whom (`Owner`)."""
-    yield descend(Disk(), target.where, create=False)[-1]
+    """Open a Maildir as `in_maildir`, for a job that says itself when it acts as whom (`Owner`)."""
+    yield _looking_like_one(descend(Disk(), target.where, create=False)[-1])
+
+
+def _looking_like_one(maildir: Directory) -> Directory:
+    # Of what was named by mistake, /etc say, a repair or a new limit would make a Maildir, with its modes.
+    if not any(_has(maildir, part) for part in _PARTS):
+        raise MailboxUnusable("no Maildir: it has none of cur, new and tmp (maildir-make makes one)")
+    return maildir
+
+
+def _has(directory: Directory, name: str) -> bool:
+    try:
+        directory.disk.status(name, dir_fd=directory.fd)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)

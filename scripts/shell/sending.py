@@ -4,10 +4,12 @@ import json
 import queue
 import re
 import shlex
+import shutil
 import subprocess
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Sequence
 
@@ -25,6 +27,10 @@ _TRIES = 3
 _LAST_S = 10.0
 PLACEHOLDERS = ("kind", "maildir", "user", "folder", "name", "path", "flags")
 _PLACEHOLDER = re.compile(r"\{(" + "|".join(PLACEHOLDERS) + r")\}")
+_LIKE_A_PLACEHOLDER = re.compile(r"\{([A-Za-z_]+)\}")
+
+
+Send = Callable[[Sequence[Fact]], None]
 
 
 class Sender:
@@ -100,17 +106,26 @@ def filled_in(command: Sequence[str], fact: Fact) -> list[str]:
 
 
 def parse_command(text: str) -> list[str]:
-    """Read a command line. ValueError."""
+    """Read a command line whose program is there and whose placeholders are known. ValueError."""
     command = shlex.split(text)
     if not command or not command[0]:
         raise ValueError("a program is needed")
+    if shutil.which(command[0]) is None:
+        raise ValueError(f"{command[0]}: there is no such program, or it may not be run")
+    for name in _LIKE_A_PLACEHOLDER.findall(text):
+        if name not in PLACEHOLDERS:
+            known = ", ".join(f"{{{each}}}" for each in PLACEHOLDERS)
+            raise ValueError(f"{{{name}}} stands for nothing; there are {known}")
     return command
 
 
 def post(url: str) -> Callable[[Sequence[Fact]], None]:
     """Make a sender that posts JSON, a list of facts, to a web address."""
-    if not url.startswith(("http://", "https://")):
-        raise ValueError("an address that begins with http:// or https:// is needed")
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{url}: an address such as https://push.example.org/mail is needed")
+    if parts.port == 0 or not url.isascii() or not url.isprintable() or " " in url:  # port: ValueError, too
+        raise ValueError(f"{url}: no web address: a port is 1 to 65535, and other characters are written %XX")
 
     def send(facts: Sequence[Fact]) -> None:
         headers = {"Content-Type": "application/json", "User-Agent": "lmtpd"}

@@ -4,7 +4,7 @@ import functools
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from lmtpd.config import Config
-from scripts.shell.acting import as_owner
+from scripts.shell.acting import in_maildir
 from scripts.shell.crew import Ended, Fact, Item, Job, Opener, Progressed, work
 from scripts.shell.output import shown
 from scripts.shell.progress import Meter, meter
@@ -48,7 +48,7 @@ class Run:
         job: Job,
         tell: Callable[[Fact], None],
         *,
-        opener: Opener = as_owner,
+        opener: Opener = in_maildir,
         targets: list[Target] | None = None,
     ) -> Tally:
         """Do the job on every Maildir; hand each fact, with "maildir" and "user" in it, to tell.
@@ -132,5 +132,21 @@ _RESUME = click.option(
     help="Note in FILE which Maildirs are done, and pass over those that are.",
 )
 
+
+def at_most_one(flags: Mapping[str, bool]) -> str | None:
+    """Return the flag that was given, without its dashes. UsageError for two that exclude each other."""
+    given = [flag for flag, is_given in flags.items() if is_given]
+    if len(given) > 1:
+        raise click.UsageError(f"{' and '.join(given)} do not go together: give one of them")
+    return given[0].removeprefix("--") if given else None
+
+
 dry_run = click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
+# For scripts that look only: who gives it to every script by habit is right here, too.
+changes_nothing = click.option(
+    "--dry-run",
+    is_flag=True,
+    expose_value=False,
+    help="As without it: this command changes nothing in a Maildir.",
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")

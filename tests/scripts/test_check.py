@@ -1,10 +1,12 @@
 import gzip
 import os
+import shutil
 
 import pytest
 
 from scripts.check import EX_FOUND, main
 from tests.support.checked import BASE, GOOD, TEXT, found, proper_maildir, put, state
+from tests.support.requirements import need
 from tests.support.scripting import new_maildir, runner
 
 
@@ -163,3 +165,26 @@ def test_what_is_no_maildir_is_left_as_it_is(check, tmp_path):
     assert "no Maildir" in result.err
     assert sorted(each.name for each in place.iterdir()) == ["passwd", "sub"]
     assert place.stat().st_mode & 0o777 == 0o755
+
+
+def test_what_cannot_be_read_is_a_finding(maildir, check):
+    need("root")
+    put(maildir, f"new/{GOOD}")
+    unreadable = put(maildir, "cur/1764000001.x,S=18:2,")
+    shutil.chown(maildir, "nobody")
+    for path in maildir.rglob("*"):
+        shutil.chown(path, "nobody")
+    shutil.chown(unreadable, "root")
+
+    result = check(maildir, "--contents", "--json")
+
+    assert result.code == EX_FOUND
+    told = {(fact["kind"], fact["name"]): fact.get("text") for fact in result.facts if "name" in fact}
+    assert told["unreadable", "cur/1764000001.x,S=18:2,"] == "cannot be read: Permission denied"
+    assert [name for kind, name in told if kind == "unreadable"] == ["cur/1764000001.x,S=18:2,"]
+
+
+def test_a_link_is_told_of_once(maildir, check):
+    (maildir / "cur/1764000001.x:2,").symlink_to("/etc/passwd")
+
+    assert [kind for kind, _ in found(check(maildir, "--contents", "--json"))] == ["stray"]

@@ -219,3 +219,15 @@ def test_link_goes_with_content_only(maildir_dedup, maildir):
 
     assert result.code == os.EX_USAGE
     assert "only the same octets can be stored once" in result.err
+
+
+@pytest.mark.parametrize("flags", [("--link", "--remove"), ("--remove", "--undo")])
+def test_two_things_at_once_are_refused(maildir_dedup, maildir, flags):
+    before = tree(maildir)
+
+    result = maildir_dedup(maildir, *flags)
+
+    assert result.code == os.EX_USAGE
+    assert "do not go together" in result.err
+    assert all(flag in result.err for flag in flags)
+    assert tree(maildir) == before

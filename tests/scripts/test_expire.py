@@ -219,3 +219,26 @@ def test_a_strange_trash_folder_is_refused(maildir_expire, maildir):
     assert result.code == os.EX_USAGE
     assert result.err.endswith("--trash-folder a.b: a dot, which separates levels on disk\n")
     assert len(left(maildir)) == 10
+
+
+def test_timer_finds_its_files_from_anywhere(maildir_expire, tmp_path, monkeypatch):
+    (tmp_path / "lmtpd.toml").write_text(f'[mailboxes]\npath = "{tmp_path}/{{user}}"\n')
+    monkeypatch.chdir(tmp_path)
+
+    result = maildir_expire(
+        "--all", "--config=lmtpd.toml", "--resume", "done", "--keep", "Trash=30d", "--print-timer"
+    )
+    one = maildir_expire("bob", "--keep", "Trash=30d", "--print-timer")
+
+    wanted = f" --all --config {tmp_path}/lmtpd.toml --resume {tmp_path}/done --keep Trash=30d\n"
+    assert wanted in result.out
+    assert f"maildir-expire {tmp_path}/bob --keep Trash=30d\n" in one.out
+
+
+def test_timer_has_no_standard_input(maildir_expire, tmp_path):
+    result = maildir_expire(
+        "--users-from", "-", "--mailboxes", f"{tmp_path}/{{user}}", "--keep", "Trash=30d", "--print-timer"
+    )
+
+    assert result.code == os.EX_USAGE
+    assert "standard input" in result.err

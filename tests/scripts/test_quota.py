@@ -202,3 +202,22 @@ def test_while_something_is_being_delivered_the_count_waits(maildir, quota):
 
     disk.close(fd)
     assert json.loads(result.out)["octets"] == 300
+
+
+@pytest.mark.parametrize("flags", [["--limit", "2G"], ["--recalculate"], ["--count"], []])
+def test_what_is_no_maildir_is_left_as_it_is(quota, tmp_path, flags):
+    place = tmp_path / "empty"
+    place.mkdir()
+
+    result = quota(place, *flags)
+
+    assert result.code == os.EX_NOPERM
+    assert "no Maildir" in result.err
+    assert list(place.iterdir()) == []
+
+
+def test_what_is_missing_is_said_without_numbers_and_with_its_path(quota):
+    result = quota("//nonexist")
+
+    assert (result.code, result.out) == (os.EX_NOINPUT, "")
+    assert result.err == "maildir-quota: /nonexist: nonexist: No such file or directory\n"

@@ -97,3 +97,11 @@ def test_a_name_cannot_paint_on_the_terminal(tmp_path, stats):
     (maildir / "cur/1\x1b[31m.x:2,").touch()
 
     assert "\\x1b[31m" in stats(maildir).out
+
+
+def test_dry_run_is_the_same(tmp_path, capfd):
+    maildir = new_maildir(tmp_path / "bob")
+
+    dry, wet = (runner(main, capfd)(maildir, *flags) for flags in (["--dry-run"], []))
+
+    assert (dry.code, dry.out) == (0, wet.out)

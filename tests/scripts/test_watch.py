@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 import signal
 import sys
 
 import pytest
 
 from scripts.watch import main
+from tests.support.requirements import need
 from tests.support.scripting import new_maildir, runner
 from tests.support.watching import PATIENCE_S, watching
 
@@ -114,3 +116,47 @@ def test_a_maildir_that_is_not_there(tmp_path, capfd):
 
     assert result.code == os.EX_NOINPUT
     assert "No such file" in result.err
+
+
+@pytest.mark.parametrize(
+    "flags, word",
+    [
+        (("--exec", "/no/such/program {path}"), "no such program"),
+        (("--exec", "/etc/passwd"), "no such program"),
+        (("--exec", "echo {pth}"), "{pth} stands for nothing"),
+        (("--webhook", "http://"), "--webhook"),
+        (("--webhook", "ftp://push.example.org/"), "--webhook"),
+        (("--webhook", "https://push.example.org:99999/"), "--webhook"),
+        (("--webhook", "https://push.example.org/a b"), "--webhook"),
+        (("--exec", "echo {pth}", "--webhook", "https://push.example.org/"), "--exec"),
+    ],
+)
+def test_what_could_never_be_sent_is_said_before_it_starts(maildir, capfd, flags, word):
+    result = runner(main, capfd)(maildir, *flags)
+
+    assert result.code == os.EX_USAGE
+    assert word in result.err
+    assert "watching" not in result.err
+
+
+def test_root_looks_with_the_rights_of_the_owner(maildir, capfd):
+    need("root")
+    for path in (maildir, *maildir.rglob("*")):
+        shutil.chown(path, "nobody")
+    (maildir / "new").chmod(0)  # which keeps the owner out, and would not keep root out
+
+    result = runner(main, capfd)(maildir, "--count", "1")
+
+    assert result.code == os.EX_NOPERM
+    assert "new: Permission denied" in result.err
+
+
+def test_root_sees_what_the_owner_sees(maildir):
+    need("root")
+    for path in (maildir, *maildir.rglob("*")):
+        shutil.chown(path, "nobody")
+        path.chmod(0o700)
+    with watching(maildir, "--dry-run") as watch:
+        (maildir / "new/1.x").touch()
+
+        assert watch.next() == ("arrived", "new/1.x")
