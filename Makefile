@@ -6,13 +6,14 @@
 # make comparison  the same crashes for lmtpd, Dovecot and Postfix: README's table; as root, ten minutes
 # make check  formatting, lint, types, import rules
 # make man     manual pages and shell completion of all commands, in build/share/
+# make docs   the documentation as web pages, in build/docs/
 # make clean  remove the environment and everything made below ./run/
 
 PYTEST = .venv/bin/python -m pytest
 # Waiting for disks and other programs, the tests use less than half a core each.
 TEST_PROCESSES ?= 4
 
-.PHONY: man run test soak comparison bench check packages clean
+.PHONY: docs man run test soak comparison bench check packages clean
 
 run: .venv/.installed
 	@exec .venv/bin/python .ci/try.py
@@ -38,11 +39,18 @@ check: .venv/.installed-dev
 man: .venv/.installed
 	@.venv/bin/lmtpd manual build/share
 
+docs: .venv/.installed-docs
+	@.venv/bin/mkdocs build --quiet --strict
+	@echo build/docs/index.html
+
 packages:
 	@.ci/packages
 
 .venv/.installed: pyproject.toml .ci/venv
 	@.ci/venv
+
+.venv/.installed-docs: pyproject.toml .ci/venv
+	@.ci/venv docs
 
 .venv/.installed-dev: pyproject.toml .ci/venv
 	@.ci/venv dev

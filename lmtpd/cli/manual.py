@@ -48,7 +48,7 @@ def manual(*, directory: str) -> int:
 def files() -> Iterator[tuple[str, str]]:
     """Yield the path and the text of every file."""
     programs = dict(commands())
-    pages = dict(_with_subcommands(programs))
+    pages = dict(with_subcommands())
     titles = [name.replace(" ", "-") for name in pages]
     for name, command in pages.items():
         text = page(command, name, version=__version__, see_also=titles)
@@ -70,8 +70,9 @@ def commands() -> Iterator[tuple[str, click.Command]]:
             yield entry.name, command
 
 
-def _with_subcommands(programs: dict[str, click.Command]) -> Iterator[tuple[str, click.Command]]:
-    for name, command in programs.items():
+def with_subcommands() -> Iterator[tuple[str, click.Command]]:
+    """Yield every command by the name that is typed: programs, and what they are called with."""
+    for name, command in commands():
         yield name, command
         if isinstance(command, click.Group):
             context = click.Context(command, info_name=name)

@@ -13,8 +13,8 @@ def page(command: click.Command, name: str, *, version: str, see_also: Sequence[
     """Write the page of one command; name: as it is typed, "lmtpd serve"."""
     title = name.replace(" ", "-")
     context = click.Context(command, info_name=name)
-    paragraphs = list(_paragraphs(command.help or ""))
-    brief = re.split(r"[.:;,] |\n", paragraphs[0])[0].removesuffix(".") if paragraphs else name
+    texts = list(paragraphs(command.help or ""))
+    brief = re.split(r"[.:;,] |\n", texts[0])[0].removesuffix(".") if texts else name
     lines = [
         f'.TH "{title.upper()}" "1" "" "lmtpd {_text(version)}" "lmtpd"',
         ".SH NAME",
@@ -24,7 +24,7 @@ def page(command: click.Command, name: str, *, version: str, see_also: Sequence[
         _text(" ".join(command.collect_usage_pieces(context))),
         ".SH DESCRIPTION",
     ]
-    for paragraph in paragraphs:
+    for paragraph in texts:
         lines += _paragraph(paragraph)
     lines += _options(command, context)
     others = [f".BR {_text(each)} (1)" for each in see_also if each != title]
@@ -32,7 +32,7 @@ def page(command: click.Command, name: str, *, version: str, see_also: Sequence[
     return "\n".join(lines) + "\n"
 
 
-def _paragraphs(text: str) -> Iterator[str]:
+def paragraphs(text: str) -> Iterator[str]:
     """Yield a help text's paragraphs; one that keeps its lines begins with \\b, as click has it."""
     for paragraph in cleandoc(text).split("\n\n"):
         if stripped := paragraph.strip("\n "):

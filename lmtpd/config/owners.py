@@ -14,8 +14,10 @@ class Owners(Section):
 
     # Debian's FIRST_UID (adduser.conf): below are the machine's own services, whose rights no mail needs.
     first_uid: Annotated[int, values.whole(1, 2**32 - 2)] = 1000
+    """The lowest uid that gets mail; below are the machine's own services."""
     # Besides the owner's own group.
     groups: tuple[Annotated[str, BeforeValidator(values.group_name)], ...] = ()
+    """Groups that every owner has besides his own."""
 
     @property
     def gids(self) -> tuple[int, ...]:

@@ -76,16 +76,28 @@ class Quota(Section):
     """What a mailbox may hold. A user's own limit, from his recipient source, precedes the default."""
 
     default: Annotated[QuotaLimit | Literal["maildirsize"], BeforeValidator(parse_default)] = UNLIMITED
+    """What a mailbox may hold: octets (`K`, `M`, `G`, `T`), behind a comma messages; `"0"`: no
+    limit; `"maildirsize"`: what the first line of each mailbox's file of that name says.
+    """
     full: Annotated[str, BeforeValidator(parse_full)] = "defer"
+    """What a full mailbox is answered: 452, 552, or 452 for some days and then 552."""
     folders: tuple[Annotated[FolderQuota, BeforeValidator(parse_folder)], ...] = ()
+    """Exceptions: `"Trash:+100M"` lets this folder go beyond the limit by so much, `"Spam:ignore"`
+    does not count it.
+    """
     # "counted" as Dovecot does it; "free" as Courier does: neither Trash nor what is marked as deleted.
     deleted: Annotated[Literal["counted", "free"], values.choice("counted", "free")] = "counted"
+    """Whether Trash and messages marked as deleted count, as for Dovecot, or not, as for Courier."""
     warnings: tuple[Annotated[int, BeforeValidator(parse_percent)], ...] = ()
+    """Shares of the limit at which the owner is told."""
     warning_command: PathText | None = None
+    """A program that is told instead, as `COMMAND ADDRESS PERCENT OCTETS MESSAGES LIMIT`."""
     # Maildirs.  Each takes a thread of one worker, and a watch of the kernel's for each directory in it.
     watch: Annotated[int, values.whole(0, 1000)] = 50
+    """Mailboxes that are watched for deletions by mail readers."""
     # How old the count of a mailbox in use may be; 0: any age.
     sample_s: Annotated[int, values.whole(0, 31_536_000)] = 86_400
+    """How old, in seconds, the count of a mailbox in use may be; `0`: any age."""
 
     @property
     def patience_s(self) -> float | None:

@@ -24,6 +24,7 @@ class SmtpServer:
 
 
 def _smtp_server(value: object) -> SmtpServer:
+    """Accept `HOST:PORT`, an IPv6 address in brackets."""
     if isinstance(value, SmtpServer):
         return value
     match = _HOST_AND_PORT.fullmatch(values.text(value))
@@ -33,6 +34,7 @@ def _smtp_server(value: object) -> SmtpServer:
 
 
 def _program(value: object) -> str:
+    """Accept the absolute path of a program."""
     path = values.text(value)
     if not path.startswith("/"):
         raise ValueError('must be the absolute path of a program, such as "/usr/sbin/sendmail"')
@@ -43,7 +45,9 @@ class Submission(Section):
     """One of the two, or none."""
 
     smtp: Annotated[SmtpServer, BeforeValidator(_smtp_server)] | None = None
+    """The SMTP server that takes our notices."""
     sendmail: Annotated[str, BeforeValidator(_program)] | None = None
+    """The program that takes them instead."""
 
     @property
     def is_configured(self) -> bool:

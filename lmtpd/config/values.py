@@ -92,7 +92,7 @@ def closest(value: object, allowed: Sequence[str]) -> str:
 
 
 def switch(value: object) -> bool:
-    """Accept true and false."""
+    """Accept true or false."""
     if not isinstance(value, bool):
         raise ValueError("must be true or false")  # noqa: TRY004 - what pydantic collects
     return value

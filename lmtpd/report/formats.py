@@ -24,7 +24,7 @@ _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def report_fields(report: RecipientReport) -> Iterator[tuple[str, object]]:
-    """Yield the fields that say something, in the order of the table in `records`."""
+    """Yield the fields that say something, in the order of `vocabulary.FIELDS`."""
     yield "queue_id", report.queue_id
     yield "id", report.id
     yield "message_id", report.message_id
