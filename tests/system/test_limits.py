@@ -3,7 +3,7 @@
 import re
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -56,12 +56,19 @@ def test_a_full_file_system_is_left_alone_and_found_again_when_there_is_room(tmp
 
         faults = codes(server, A, B)
         log_of(server, "file_system_left_alone")  # a fault counts once its reply has left
-        refused = codes(server, A)
+        refused = []
+
+        def refuses_without_looking() -> bool:
+            # On a slow machine the pause may be over, and what is refused is a probe; then it begins anew.
+            refused.append(codes(server, A))
+            return "cause=file_system " in server.log
+
+        wait_for(refuses_without_looking, "a refusal without a look at the disk")
         ballast.unlink()
         wait_for(lambda: codes(server, A) == ["250 2.0.0"], "a probe that is delivered")
 
         assert faults == ["452 4.3.1"] * 2
-        assert refused == ["452 4.3.1"]
+        assert all(each == ["452 4.3.1"] for each in refused)
         assert codes(server, B) == ["250 2.0.0"]
         assert "cause=file_system " in log_of(server, "left alone for a while after: ")
         log_of(server, "file_system_left_alone level=alert")
@@ -94,8 +101,9 @@ def test_a_body_that_drips_is_cut_off_and_told_in_the_log(tmp_path):
         with server.client() as client:
             client.envelope("s@example.net", [A, B])
             client.command("DATA")
-            while not client.surplus(wait_s=0.1):
-                client.send(b"drip\r\n")
+            with suppress(BrokenPipeError, ConnectionResetError):  # cut off between the look and the drip
+                while not client.surplus(wait_s=0.1):
+                    client.send(b"drip\r\n")
 
             assert client.reply().code == 421
         for recipient in (A, B):

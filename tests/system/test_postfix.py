@@ -43,7 +43,7 @@ def test_our_log_carries_the_queue_id_of_postfix(site, xforward):
     finally:
         site.postfix.set(lmtp_send_xforward_command="yes")
 
-    wait_for(lambda: queue_id in site.server.log, "Postfix's queue id in our log", deadline_s=5)
+    wait_for(lambda: queue_id in site.server.log, "Postfix's queue id in our log")
     (line,) = [line for line in site.server.log.splitlines() if queue_id in line]
     assert f"traced-{xforward}@example.org" in line
 
@@ -58,7 +58,7 @@ def test_queue_id_by_xforward_alone_is_enough(site):
         site.postfix.set(header_checks="")
 
     assert b"Received:" not in maildirs.only_message(maildir).original
-    wait_for(lambda: queue_id in site.server.log, "Postfix's queue id in our log", deadline_s=5)
+    wait_for(lambda: queue_id in site.server.log, "Postfix's queue id in our log")
 
 
 def test_null_sender_is_an_empty_return_path(site):

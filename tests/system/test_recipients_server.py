@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import maildirs
+from tests.support.polling import wait_for
 from tests.support.postfix import public_folder
 from tests.support.postgresql import Postgresql
 from tests.support.server import Server
@@ -130,4 +131,4 @@ def test_a_source_that_is_down_defers_its_own_alone(server: Server, database: Po
         database.start()
 
     assert codes == [451, 250, 451]
-    assert "cause=lookup" in server.log
+    wait_for(lambda: "cause=lookup" in server.log, "the report, which follows the reply")
