@@ -193,6 +193,14 @@ class Disk:
         """Return what a name stands for; of a link, the link (lstat)."""
         return os.lstat(name, dir_fd=dir_fd)
 
+    def may_add(self, *, dir_fd: int) -> None:
+        """Do nothing if names can be made in a directory and taken from it, else raise PermissionError.
+
+        What it asks for is the right; whether there is space, only making something tells.
+        """
+        if not os.access(".", os.W_OK | os.X_OK, dir_fd=dir_fd, effective_ids=True):
+            raise PermissionError(errno.EACCES, "nothing can be put into it: no right to, or read-only")
+
     def status_of(self, fd: int) -> os.stat_result:
         """Return what is open (fstat)."""
         return os.fstat(fd)

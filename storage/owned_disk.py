@@ -102,6 +102,11 @@ class OwnedDisk(Disk):
         with self._held:
             super().unlink(name, dir_fd=dir_fd)
 
+    def may_add(self, *, dir_fd: int) -> None:
+        """As the owner."""
+        with self._held:
+            super().may_add(dir_fd=dir_fd)
+
     def status(self, name: str, *, dir_fd: int | None = None) -> os.stat_result:
         """As the owner."""
         with self._held:

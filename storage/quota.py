@@ -136,7 +136,12 @@ class QuotaFiles:
             limit = with_extra(_limit(box, file), extra)
             if file is not None and self._is_trusted(file, box, adding, extra):
                 return Standing(limit, file.usage)
-            return Standing(limit, count(inbox, box.counting).usage if limit else NOTHING)
+            if not limit:
+                return Standing(limit, NOTHING)
+            usage = count(inbox, box.counting).usage
+            # `standing` writes the count down.
+            inbox.disk.may_add(dir_fd=inbox.fd)
+            return Standing(limit, usage)
 
     def account(self, box: QuotaBox, inbox: Directory | None = None) -> Standing | None:
         """Tell what the file says, whatever is in the mailbox; None: there is none. StorageError."""

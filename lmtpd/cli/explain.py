@@ -2,23 +2,33 @@
 
 import json
 import os
-import pwd
+from collections.abc import Mapping, Sequence
 
 import click
 
 from lmtpd.cli.directory import build_directory
 from lmtpd.cli.failures import Failure
-from lmtpd.cli.limits import explain_limits, has_no_room
+from lmtpd.cli.limits import build_admission, explain_limits
+from lmtpd.cli.mailbox_facts import mailbox_facts
 from lmtpd.cli.notices import explain_notices
 from lmtpd.cli.options import Settings, as_json, takes_settings
 from lmtpd.cli.owners import mailbox_disk, with_owners
-from lmtpd.cli.quota_facts import quota_facts
-from lmtpd.config import Need
+from lmtpd.cli.quota_facts import QuotaLook
+from lmtpd.cli.quotas import build_quotas
+from lmtpd.cli.trying import become_like_server, explain_eyes, trouble_of
+from lmtpd.config import Config, Need
+from lmtpd.delivery.outcomes import deferred_by, reply_of_cause
+from lmtpd.delivery.reception import Answer, answer_rcpt
 from lmtpd.protocol import replies
 from lmtpd.protocol.addresses import Address, AddressError, parse_path
+from lmtpd.protocol.events import NO_PARAMETERS, RecipientOffered
 from lmtpd.protocol.replies import Reply
 from lmtpd.recipients.mailbox import Mailbox, Mailboxes, Resolved, Unavailable, Unknown
+from lmtpd.recipients.owners import Recipients
 from lmtpd.report.formats import escaped
+from lmtpd.report.reporter import Reporter
+from storage.disk import Disk
+from storage.names import NameSource
 
 _LABEL_COLUMN = 24
 
@@ -33,7 +43,7 @@ _LABEL_COLUMN = 24
 def explain(settings: Settings, *, address: str, size: int, as_json: bool) -> int:
     """Show how ADDRESS resolves: each look-up, the mailbox, its quota and use, and the reply to RCPT.
 
-    Exit code 67: no such mailbox; 75: cannot be told now, or full for now; 69: full, and refused.
+    Exit code 67: no such mailbox; 75: cannot be told now, full or unusable for now; 69: full, and refused.
 
     \b
     Examples:
@@ -42,33 +52,71 @@ def explain(settings: Settings, *, address: str, size: int, as_json: bool) -> in
     """
     config = settings.load(Need.MAILBOXES)
     recipient = parse_address(address)
+    become_like_server(config)
     disk = mailbox_disk(config)
     directory = with_owners(config, build_directory(config, disk), disk)
+    quotas = build_quotas(config, disk, NameSource(config.hostname, f"{os.getpid():x}"))
+    look = QuotaLook(quotas)
     steps = [(step.question, step.answer) for step in directory.explain(recipient)]
+    answer = _answer(config, directory, look, recipient, disk=disk, octets=size)
     resolved = directory.find(recipient)
-    reply, code = _answer(resolved)
     facts: dict[str, str] = {}
-    if isinstance(resolved, Unknown | Unavailable):
-        facts["reason"] = resolved.reason
-    else:
+    if not isinstance(resolved, Unknown | Unavailable):
         facts["delivery notices"] = explain_notices(config)
     several = resolved.mailboxes if isinstance(resolved, Mailboxes) else ()
     for number, mailbox in enumerate(several or _only(resolved), 1):
         steps += [(step.question, step.answer) for step in explain_limits(config, mailbox)]
-        quota = quota_facts(config, mailbox, octets=size)
         behind = f" {number}" if several else ""
-        facts |= {name + behind: value for name, value in {**_facts(mailbox), **quota.facts}.items()}
-        refusal = replies.NO_SPACE if has_no_room(config, mailbox, octets=size) else quota.refusal
-        if refusal is not None:
-            reply, code = refusal, os.EX_TEMPFAIL if refusal.temporary else os.EX_UNAVAILABLE
+        known = {**mailbox_facts(config, mailbox), **look.facts(config, mailbox, octets=size)}
+        facts |= {name + behind: value for name, value in known.items()}
+    quotas.close()
+    if eyes := explain_eyes(config):
+        facts["seen with"] = eyes
+    if answer.detail:
+        facts["reason"] = answer.detail
+    reply = answer.reply
     facts["reply"] = f"{reply.code} {reply.status} {reply.lines[0]}"
+    _show(recipient, steps, facts, as_json=as_json)
+    return _code(reply)
+
+
+def _show(
+    recipient: Address, steps: Sequence[tuple[str, str]], facts: Mapping[str, str], *, as_json: bool
+) -> None:
     if as_json:
         looked_up = [{"question": question, "answer": answer} for question, answer in steps]
         click.echo(json.dumps({"address": str(recipient), "steps": looked_up, **facts}, indent=2))
+        return
+    for label, value in [("address", str(recipient)), *steps, *facts.items()]:
+        click.echo(f"{label:<{_LABEL_COLUMN}} {escaped(value)}")
+
+
+def _answer(  # one by one, what the server asks
+    config: Config, directory: Recipients, look: QuotaLook, recipient: Address, *, disk: Disk, octets: int
+) -> Answer:
+    """Answer as the server does to RCPT, and where it takes the recipient, as it then does to DATA."""
+    event = RecipientOffered(recipient, str(recipient).encode(), NO_PARAMETERS)
+    admission = build_admission(config, directory, look, disk=disk, reporter=Reporter())
+    if admission is None:
+        answer = answer_rcpt(directory, look, recipient, octets=octets)
     else:
-        for label, value in [("address", str(recipient)), *steps, *facts.items()]:
-            click.echo(f"{label:<{_LABEL_COLUMN}} {escaped(value)}")
-    return code
+        answer = admission.foresee(event, octets=octets)
+    if answer.mailbox is None:
+        return answer
+    for mailbox in (answer.mailbox, *answer.others):
+        if (error := trouble_of(disk, mailbox)) is not None:
+            outcome = deferred_by(error)
+            detail = f"RCPT is taken, DATA is not: {error}"
+            return Answer(None, reply_of_cause(outcome), outcome.cause.value, detail)
+    return answer
+
+
+def _code(reply: Reply) -> int:
+    if reply.accepted:
+        return os.EX_OK
+    if reply.temporary:
+        return os.EX_TEMPFAIL
+    return os.EX_NOUSER if reply == replies.MAILBOX_UNKNOWN else os.EX_UNAVAILABLE
 
 
 def parse_address(text: str) -> Address:
@@ -84,43 +132,5 @@ def parse_address(text: str) -> Address:
     return address
 
 
-def _answer(resolved: Resolved) -> tuple[Reply, int]:
-    match resolved:
-        case Mailbox() | Mailboxes():
-            return replies.RECIPIENT_OK, os.EX_OK
-        case Unknown():
-            return replies.MAILBOX_UNKNOWN, os.EX_NOUSER
-        case Unavailable():
-            return replies.LOOKUP_FAILED, os.EX_TEMPFAIL
-
-
 def _only(resolved: Resolved) -> tuple[Mailbox, ...]:
     return (resolved,) if isinstance(resolved, Mailbox) else ()
-
-
-def _facts(resolved: Mailbox) -> dict[str, str]:
-    folder = resolved.folder or "the inbox"
-    if resolved.folder and resolved.create_folder:
-        folder += ", made if missing"
-    return {
-        "mailbox": resolved.maildir.path,
-        "folder": folder,
-        "owner": _owner(resolved),
-        "filter": "none",
-    }
-
-
-def _owner(mailbox: Mailbox) -> str:
-    if mailbox.maildir.rights is not None:
-        return _name(mailbox.maildir.rights.uid)
-    try:
-        return _name(os.stat(mailbox.maildir.path).st_uid)
-    except OSError:
-        return "whoever delivers first: it is made then"
-
-
-def _name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)

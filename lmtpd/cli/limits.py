@@ -7,8 +7,8 @@ from lmtpd.config import Config
 from lmtpd.config.limits import Limits
 from lmtpd.delivery.admission import Admission, Floor, Rates
 from lmtpd.delivery.breaker import Breaker, Fault
-from lmtpd.delivery.quota import Quotas
 from lmtpd.delivery.rates import Buckets
+from lmtpd.delivery.reception import Refusals
 from lmtpd.delivery.slots import Slots
 from lmtpd.recipients.mailbox import Mailbox, Step
 from lmtpd.recipients.owners import Recipients
@@ -26,7 +26,7 @@ _RATES = {
 
 
 def build_admission(
-    config: Config, directory: Recipients, quotas: Quotas | None, *, disk: Disk, reporter: Reporter
+    config: Config, directory: Recipients, quotas: Refusals | None, *, disk: Disk, reporter: Reporter
 ) -> Admission | None:
     """Make the limits; None if all are off, so that they cost nothing."""
     limits = config.limits
@@ -68,12 +68,6 @@ def explain_limits(config: Config, mailbox: Mailbox) -> Iterator[Step]:
     for name, by in _RATES.items():
         if per_minute := getattr(limits, f"{name}_recipients_per_minute"):
             yield Step(f"limit: {name} rate", f"{per_minute} recipients a minute and worker, by {by}")
-
-
-def has_no_room(config: Config, mailbox: Mailbox, *, octets: int) -> bool:
-    """Tell whether less than the floor would be left behind a message."""
-    floor, free = _floor(config.limits), _free(mailbox)
-    return floor is not None and free is not None and bool(floor.why_too_low(free, octets))
 
 
 def _breaker(limits: Limits, reporter: Reporter) -> Breaker:

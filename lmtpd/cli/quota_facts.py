@@ -1,56 +1,70 @@
 """What `lmtpd explain` says of a mailbox's quota. Nothing is changed: it may run as root, and often."""
 
-import os
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
 
-from lmtpd.cli.owners import mailbox_disk
-from lmtpd.cli.quotas import build_quotas
 from lmtpd.config import Config
-from lmtpd.delivery.outcomes import reply_of_cause
-from lmtpd.protocol.replies import Reply
+from lmtpd.delivery.outcomes import Deferred, Refused, deferred_by
+from lmtpd.delivery.quota import Quotas, View
 from lmtpd.recipients.mailbox import Mailbox
 from storage.errors import StorageError
-from storage.names import NameSource
 from storage.quota_state import QuotaStateError
 
 NONE = "none but the file system's"
 
 
-@dataclass(frozen=True, slots=True)
-class QuotaFacts:
-    """What is known, as words, and the reply to RCPT if the mailbox is full."""
+class QuotaLook:
+    """Answers as the quotas do, and changes nothing where they would write down a new count."""
 
-    facts: dict[str, str]
-    refusal: Reply | None = None
+    def __init__(self, quotas: Quotas) -> None:
+        self._quotas = quotas
+
+    def refusal(self, mailbox: Mailbox, octets: int) -> Deferred | Refused | None:
+        """Tell why a message of this size (0: not known) does not fit; None: it does."""
+        try:
+            view = self._quotas.look(mailbox, octets)
+        except StorageError as exc:
+            return deferred_by(exc)
+        except QuotaStateError:
+            return None  # only how long it has been full is not known
+        return view.refusal if view is not None else None
+
+    def facts(self, config: Config, mailbox: Mailbox, *, octets: int) -> dict[str, str]:
+        """Tell limit, use, and where they come from."""
+        try:
+            view = self._quotas.look(mailbox, octets)
+        except (StorageError, QuotaStateError) as exc:
+            return {"quota": f"cannot be told: {exc}"}
+        return dict(_facts(config, mailbox, view))
 
 
-def quota_facts(config: Config, mailbox: Mailbox, *, octets: int) -> QuotaFacts:
-    """Look at the mailbox's quota and use, for a message of this size (0: not known)."""
-    quotas = build_quotas(config, mailbox_disk(config), NameSource(config.hostname, f"{os.getpid():x}"))
-    try:
-        view = quotas.look(mailbox, octets)
-    except (StorageError, QuotaStateError) as exc:
-        return QuotaFacts({"quota": f"cannot be told: {exc}"})
-    finally:
-        quotas.close()
+def _facts(config: Config, mailbox: Mailbox, view: View | None) -> Iterator[tuple[str, str]]:
+    rules = {each.folder: each for each in config.quota.folders}
+    rule = rules.get(mailbox.folder or "")
     if view is None:
-        return QuotaFacts({"quota": NONE})
+        is_ignored = rule is not None and rule.extra is None
+        yield "quota", f"none: quota.folders has {rule}" if is_ignored else NONE
+        return
     limit, usage = view.standing.limit, view.standing.usage
-    facts = {
-        "quota": f"{limit} ({_source(config, mailbox)})",
-        "used": f"{usage.octets} octets, {usage.messages} messages, {limit.share(usage):.0%}",
-    }
+    with_rule = f", with quota.folders {rule}" if rule is not None else ""
+    yield "quota", f"{limit} ({_source(config, mailbox)}{with_rule})"
+    yield "used", f"{usage.octets} octets, {usage.messages} messages, {limit.share(usage):.0%}"
+    if rules:
+        yield "quota.folders", ", ".join(map(str, rules.values()))
+    if config.quota.warnings:
+        yield "warned at", ", ".join(f"{each}%" for each in sorted(config.quota.warnings))
     if view.remembered.full_since is not None:
-        days = (time.time() - view.remembered.full_since) / 86_400
-        facts["full for"] = f"{days:.1f} days"
+        yield "full for", f"{(time.time() - view.remembered.full_since) / 86_400:.1f} days"
     if view.refusal is not None:
-        facts["when full"] = config.quota.full
-        return QuotaFacts(facts, reply_of_cause(view.refusal))
-    return QuotaFacts(facts)
+        yield "when full", config.quota.full
 
 
 def _source(config: Config, mailbox: Mailbox) -> str:
-    if mailbox.quota is not None:
-        return "the user's own"
-    return "quota.default" if config.quota.default_limit is not None else "from its maildirsize"
+    if mailbox.quota is None:
+        return "quota.default" if config.quota.default_limit is not None else "from its maildirsize"
+    domain = mailbox.address.rpartition("@")[2]
+    rules = config.domains.get(domain)
+    # The very object: the user's own may be as large.
+    if rules is not None and mailbox.quota is rules.quota:
+        return f'domains."{domain}".quota'
+    return "the user's own"

@@ -12,9 +12,8 @@ from lmtpd.delivery.breaker import Breaker, Fault
 from lmtpd.delivery.copy import Copy
 from lmtpd.delivery.outcomes import Cause, Deferred, Delivered
 from lmtpd.delivery.peer import Peer
-from lmtpd.delivery.quota import Quotas
 from lmtpd.delivery.rates import Buckets
-from lmtpd.delivery.reception import Answer, answer_rcpt
+from lmtpd.delivery.reception import Answer, Refusals, answer_rcpt
 from lmtpd.delivery.slots import UNWATCHED, AtWork, Slots
 from lmtpd.protocol import replies
 from lmtpd.protocol.events import Envelope, RecipientOffered
@@ -81,7 +80,7 @@ class Admission:
         self,
         directory: Recipients,
         *,
-        quotas: Quotas | None = None,
+        quotas: Refusals | None = None,
         slots: Slots | None = None,
         breaker: Breaker | None = None,
         floor: Floor | None = None,

@@ -4,15 +4,22 @@ A mailbox that there is not, or that is full, is best refused by Postfix itself,
 """
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from lmtpd.delivery.outcomes import Deferred, Refused, reply_of_cause
-from lmtpd.delivery.quota import Quotas
 from lmtpd.protocol import replies
 from lmtpd.protocol.addresses import Address
 from lmtpd.protocol.replies import Reply
 from lmtpd.recipients.mailbox import Mailbox, Mailboxes, Unavailable, Unknown
 from lmtpd.recipients.owners import Recipients
 from storage.errors import StorageError
+
+
+class Refusals(Protocol):
+    """The quotas, or who only looks at them."""
+
+    def refusal(self, mailbox: Mailbox, octets: int) -> Deferred | Refused | None:
+        """Tell why a message of this size (0: not known) does not fit; None: it does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +34,7 @@ class Answer:
     others: tuple[Mailbox, ...] = ()  # an alias's mailboxes behind the first
 
 
-def answer_rcpt(directory: Recipients, quotas: Quotas | None, address: Address, *, octets: int) -> Answer:
+def answer_rcpt(directory: Recipients, quotas: Refusals | None, address: Address, *, octets: int) -> Answer:
     """Resolve address, and see whether a message of this size (0: not known) fits."""
     match directory.find(address):
         case Mailbox() as mailbox:
@@ -43,7 +50,7 @@ def answer_rcpt(directory: Recipients, quotas: Quotas | None, address: Address, 
             return Answer(None, replies.LOOKUP_FAILED, "lookup", reason, error)
 
 
-def _of_alias(mailboxes: tuple[Mailbox, ...], quotas: Quotas | None, *, octets: int) -> Answer:
+def _of_alias(mailboxes: tuple[Mailbox, ...], quotas: Refusals | None, *, octets: int) -> Answer:
     """One answer for all: what stands against one of the mailboxes stands against the alias."""
     for mailbox in mailboxes:
         if quotas is not None and (refusal := quotas.refusal(mailbox, octets)) is not None:

@@ -33,7 +33,7 @@ def become_server(config: Config) -> ServerLock:
         _make_directory(config.state, entry)
         for root in config.roots_to_make:
             _make_directory(root, entry)
-        _load_codecs()
+        load_codecs()
         if entry is not None:
             drop_privileges(entry)
         elif config.acts_as_recipients:
@@ -63,7 +63,7 @@ def _make_directory(path: str, owner: pwd.struct_passwd | None) -> None:
         raise CannotStart(f"{path}: cannot be made: {exc.strerror}", os.EX_CANTCREAT) from exc
 
 
-def _load_codecs() -> None:
+def load_codecs() -> None:
     """Load what Python would load later, from files that the server's user may not be able to read."""
     for name in ("ascii", "latin-1", "utf-16-be", "punycode"):
         codecs.lookup(name)

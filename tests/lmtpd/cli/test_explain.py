@@ -210,3 +210,85 @@ def test_what_a_source_says_is_shown(mail, capsys):
     assert "answer: owner            uid 8, gid 8\n" in output
     assert f"mailbox                  {home}/Maildir\n" in output
     assert "(the user's own)" in output
+
+
+def shown(mail, capsys, *settings, address="bob@example.org"):
+    flags = [part for each in settings for part in ("--set", each)]
+    explain(mail, address, "--json", "--state", str(mail / "state"), *flags)
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_domains_quota_is_called_the_domains(mail, capsys):
+    facts = shown(mail, capsys, 'domains={ "example.org" = { quota = "1M" } }', "quota.default=2M")
+
+    assert facts["quota"] == '1M (domains."example.org".quota)'
+
+
+@pytest.mark.parametrize(
+    "rule, quota",
+    [
+        ("lists:+500", "1500 (quota.default, with quota.folders lists:+500)"),
+        ("lists:ignore", "none: quota.folders has lists:ignore"),
+        ("Trash:+500", "1000 (quota.default)"),
+    ],
+)
+def test_the_rule_for_a_folder_is_named(mail, capsys, rule, quota):
+    settings = ["quota.default=1000", f'quota.folders=["{rule}"]']
+
+    facts = shown(mail, capsys, *settings, address="bob+lists@example.org")
+
+    assert facts["quota"] == quota
+
+
+def test_the_thresholds_of_warnings_are_told(mail, capsys):
+    facts = shown(mail, capsys, "quota.default=1000", 'quota.warnings=["95%", "80%"]')
+
+    assert facts["warned at"] == "80%, 95%"
+
+
+@pytest.mark.parametrize(
+    "setting, layout",
+    [
+        ("mailboxes.layout=fs", "fs (mailboxes.layout)"),
+        ('domains={ "example.org" = { layout = "fs" } }', 'fs (domains."example.org".layout)'),
+    ],
+)
+def test_where_the_layout_is_set_is_told(mail, capsys, setting, layout):
+    assert shown(mail, capsys, setting)["folder layout"] == layout
+
+
+def test_what_is_written_on_top_is_told(mail, capsys):
+    aliases = 'aliases={ "info@example.org" = "bob@example.org" }'
+
+    facts = shown(mail, capsys, aliases, "delivery.single_instance=link", address="info@example.org")
+
+    assert facts["Delivered-To"] == "bob@example.org"
+    assert facts["X-Original-To"] == "info@example.org, unless the client's ORCPT says another"
+    assert facts["single instance"].startswith("link: ")
+
+
+def test_who_acts_is_told(mail, capsys):
+    facts = shown(mail, capsys)
+
+    assert facts["acts as"].endswith(f"uid {os.geteuid()}, gid {os.getegid()}")
+    assert "single instance" not in facts
+    assert "script" not in facts
+
+
+def test_a_script_is_said_to_be_run_by_nothing(mail, capsys):
+    (mail / "users").write_text(f'[eve]\nhome = "{mail}"\nscript = "x.sieve"\n')
+    os.utime(mail / "users", (1, 1))
+    sources = f'recipients=[{{ source = "file", format = "toml", file = "{mail}/users" }}]'
+
+    facts = shown(mail, capsys, sources, address="eve@example.org")
+
+    assert facts["script"] == "x.sieve, which nothing runs: there are no filters yet"
+
+
+def test_a_folder_that_cannot_be_opened_is_answered_as_data_would_be(mail, capsys):
+    (mail / "example.org/bob/.lists/new").write_text("")
+
+    facts = shown(mail, capsys, address="bob+lists@example.org")
+
+    assert facts["reply"] == "451 4.2.0 Mailbox unavailable for now"
+    assert facts["reason"].startswith("RCPT is taken, DATA is not: ")
