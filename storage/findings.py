@@ -70,7 +70,7 @@ Fix = Rename | SetMode | SetOwner | MakeDirectory | MakeFile | RemoveFile
 class Finding:
     """One thing that is not as it should be."""
 
-    kind: str  # one word of the table in README
+    kind: str  # one word of the table in docs/maildirs.md
     place: Place
     text: str
     weight: Weight = Weight.FAULT

@@ -1,7 +1,7 @@
 """The syncs of a round: what several deliveries wrote to one file system becomes durable in one go.
 
 An fsync(2) per message makes the journal commit, and a thread sleep, for each of them. syncfs(2) writes back
-whatever is dirty and commits once, at about the price of two fsyncs (README: "How fast it is"). Four rules
+whatever is dirty and commits once, at about the price of two fsyncs (docs/performance.md). Four rules
 keep it as good as the former:
 
 * Only on file systems of which we know that syncfs waits for the disk, and only on Linux 5.17 or newer,

@@ -126,7 +126,7 @@ def socket_mode(value: object) -> int:
 
 
 def host_and_port(value: object) -> tuple[str, int]:
-    """Accept HOST:PORT or [IPV6]:PORT; port 0 lets the kernel choose one."""
+    """Accept HOST:PORT or [IPV6]:PORT, never port 25; port 0 lets the kernel choose one."""
     match = _HOST_AND_PORT.fullmatch(text(value))
     if match is None:
         raise ValueError('must be HOST:PORT, such as "127.0.0.1:24" or "[::1]:24"')

@@ -31,7 +31,7 @@ from storage.errors import StorageError
 from storage.syncing import NOTHING_TO_SYNC, RoundSync
 
 ROUND_DELIVERIES = 256  # up to 32 MiB of bodies
-COMMITTERS = 1  # for each file system; with two, rounds are smaller and cost more (README: speed)
+COMMITTERS = 1  # for each file system; with two, rounds are smaller and cost more (docs/performance.md)
 
 # How long a copy waits for the same key in another connection to be settled. That connection is
 # nearly always one whose client has just closed it, so this is milliseconds; then 451.

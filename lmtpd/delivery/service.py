@@ -23,7 +23,7 @@ from storage.maildirs import Maildirs
 
 
 class Commit(Enum):
-    """What the barrier asks of the client between the end of the body and the reply (README: policies)."""
+    """What the barrier asks of the client, between the body and the reply (docs/behind-the-dot.md)."""
 
     IMMEDIATE = "immediate"
     CHECKED = "checked"

@@ -1,7 +1,7 @@
 """lmtpd, Dovecot's LMTP server and Postfix's virtual(8) under the same crashes, judged by the same oracle.
 
 Run as root: `python -m tests.crash.comparison`. It takes some minutes, prints progress to standard error and
-a table in Markdown, the one in README, to standard output. The other two servers are Debian's packages.
+a table in Markdown, that of docs/trust.md, to standard output. The other two servers are Debian's packages.
 
 What is acknowledged, and to whom: for the LMTP servers it is the 250 for a recipient, for Postfix the 250 of
 its smtpd, from where on its queue answers for the message, as a ledger does for lmtpd.

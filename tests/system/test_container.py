@@ -20,7 +20,7 @@ from tests.support.server import free_port
 pytestmark = pytest.mark.system
 
 DOCKERFILE = (ROOT / ".ci/Dockerfile").read_text().replace("\\\n", "")
-README = (ROOT / "README.md").read_text()
+DOCUMENTED = (ROOT / "docs/running.md").read_text()
 SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
 
 
@@ -86,7 +86,7 @@ def test_the_server_starts_as_in_the_container_and_the_health_check_tells_whethe
     check = here(words("HEALTHCHECK"), tmp_path, port)
     for volume in words("VOLUME"):
         (tmp_path / volume[1:]).mkdir(parents=True)
-    (first_mailbox,) = re.findall(r"^\$ docker exec lmtpd (maildir-make .*)$", README, re.MULTILINE)
+    (first_mailbox,) = re.findall(r"^\$ docker exec lmtpd (maildir-make .*)$", DOCUMENTED, re.MULTILINE)
     subprocess.run(here(shlex.split(first_mailbox), tmp_path, port), check=True, timeout=30)
 
     down = subprocess.run(check, capture_output=True, timeout=30, check=False)

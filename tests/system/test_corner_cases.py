@@ -1,8 +1,8 @@
 """Late aborts against the real server, on both transports, under every commit policy.
 
-The table is README's "What lmtpd does"; numbers: the corner cases of lmtp.md, section 11. Where a test needs
-to be between the dot and the barrier, it stops the server's processes, acts, and lets them go on: what it did
-has then happened before the barrier, whatever the machine's load.
+The table is that of docs/behind-the-dot.md; numbers: the corner cases of lmtp.md, section 11. Where a test
+needs to be between the dot and the barrier, it stops the server's processes, acts, and lets them go on: what
+it did has then happened before the barrier, whatever the machine's load.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What README tells an administrator to write into main.cf works as it stands there."""
+"""What README and docs/ tell an administrator to write into main.cf works as it stands there."""
 
 import re
 
@@ -11,9 +11,10 @@ from tests.support.site import MAIN_CF, SENDER, Site, running_site
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("readme")]
 
 
-def main_cf_with(parameter: str) -> dict[str, str]:
-    """Return the settings of the first block of README that sets the parameter, as Postfix reads them."""
-    blocks = re.findall(r"^```\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+def main_cf_with(parameter: str, *, page: str = "README.md") -> dict[str, str]:
+    """Return the settings of the page's first block that sets the parameter, as Postfix reads them."""
+    fences = re.findall(r"^```(\w*)\n(.*?)^```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+    blocks = [block for language, block in fences if not language]
     block = next(block for block in blocks if re.search(rf"^{parameter} =", block, re.MULTILINE))
     # A comment is a line of its own (postconf(5)); what follows a value belongs to the value.
     lines = [line for line in block.splitlines() if line and not line.startswith("#")]
@@ -46,8 +47,20 @@ def test_the_other_tests_use_what_readme_tells():
     assert {name: settings.get(name) for name in MAIN_CF} == MAIN_CF
 
 
+def test_many_domains_need_no_other_settings():
+    many = main_cf_with("virtual_transport", page="docs/many-domains.md")
+
+    assert {**many, "virtual_mailbox_domains": ""} == {
+        **main_cf_with("virtual_transport"),
+        "virtual_mailbox_domains": "",
+    }
+
+
 def test_site_with_system_users():
-    settings = {"virtual_mailbox_domains": "", **main_cf_with("mailbox_transport")}
+    settings = {
+        "virtual_mailbox_domains": "",
+        **main_cf_with("mailbox_transport", page="docs/system-users.md"),
+    }
     with running_site(settings) as site:
         maildir = site.mailbox("mail@example.org")  # a user on every Debian
 

@@ -9,6 +9,9 @@ _INTRODUCTION = """# The log
 One line for each recipient of each message: its outcome as the first word, then `key=value`, or a JSON
 object with `log.format = "json"`. A field without a value is left out.
 
+The log and the history are written behind the replies. A log that nobody reads, or a history that cannot
+be written, delays no delivery: the oldest lines are dropped, and the log says how many.
+
 ## Outcomes
 """
 _OTHERS = """## Other lines
