@@ -13,6 +13,7 @@ import click
 
 from scripts.shell.acting import Owner, as_oneself
 from scripts.shell.crew import Fact, Item, Progressed
+from scripts.shell.failures import Failure
 from scripts.shell.output import Printer, counted, shown
 from scripts.shell.running import Script, run_script
 from scripts.shell.selection import Target, takes_maildirs
@@ -41,6 +42,7 @@ class _Wish:
     choice: Choice
     form: str
     output: str
+    replaces: bool  # what is there already
     is_one: bool  # one Maildir goes to output; of several each has its own below it
     dry_run: bool
 
@@ -50,6 +52,8 @@ class _Wish:
         if self.dry_run:
             yield from self._read(target, maildir, _Nothing(), path)
             return
+        if not self.replaces and _is_taken(path):
+            raise Failure(f"{path} is there already: give another --output, or --force", os.EX_CANTCREAT)
         if not self.is_one:
             os.makedirs(self.output, mode=0o700, exist_ok=True)
         with closing(_FORMATS[self.form](path)) as archive:
@@ -87,6 +91,13 @@ class _Wish:
             return self.output
         name = (target.user or target.path).strip("/").replace("/", "_")
         return os.path.join(self.output, name + _IN_A_FILE.get(self.form, ""))
+
+
+def _is_taken(path: str) -> bool:
+    """Tell whether something would be overwritten; an empty directory holds nothing, and a device neither."""
+    if os.path.isdir(path):
+        return bool(os.listdir(path))
+    return os.path.isfile(path) or os.path.islink(path)
 
 
 class _Nothing:
@@ -144,7 +155,11 @@ _CHOICE = (
         multiple=True,
         help="Only this one; * is any text.  Repeatable.",
     ),
-    click.option("--since", metavar="DATE", help="Only what arrived then or later: 2026-01-31."),
+    click.option(
+        "--since",
+        metavar="DATE",
+        help="Only what arrived then or later, by the date of its file: 2026-01-31.",
+    ),
     click.option("--before", metavar="DATE", help="Only what arrived before."),
     click.option(
         "--flag",
@@ -187,10 +202,13 @@ _OUTPUT = click.option(
 @takes_run
 @_FORM
 @_OUTPUT
+@click.option("--force", is_flag=True, help="Replace what is there already.")
 @takes_choice
 @dry_run
 @as_json
-def maildir_export(run: Run, *, form: str, output: str, choice: Choice, dry_run: bool, as_json: bool) -> int:
+def maildir_export(
+    run: Run, *, form: str, output: str, force: bool, choice: Choice, dry_run: bool, as_json: bool
+) -> int:
     """Write mail to an archive: the same mail gives the same octets, whenever and wherever.
 
     Folders, flags, keywords and dates go with it as far as the format has a place for them; maildir-import
@@ -207,7 +225,7 @@ def maildir_export(run: Run, *, form: str, output: str, choice: Choice, dry_run:
     is_one = run.selection.maildir is not None or (not run.selection.is_everyone and len(targets) == 1)
     if output == "-" and (not is_one or form not in _IN_A_FILE):
         raise click.UsageError("standard output is for one Maildir, and for --format mbox or tar")
-    wish = _Wish(choice, form, output, is_one, dry_run)
+    wish = _Wish(choice, form, output, force, is_one, dry_run)
     # What is exported and what is said of it must not mix.
     stream = sys.stderr if output == "-" and not dry_run else sys.stdout
     printer = Printer(as_json=as_json, text=_text, stream=stream)

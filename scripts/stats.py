@@ -89,8 +89,10 @@ class _Report:
 def maildir_stats(run: Run, *, senders: bool, top: int, svg: str | None, as_json: bool) -> int:
     """Show how much mail there is by folder or user, by age and month of arrival, and the largest messages.
 
-    Sizes and arrivals are read from the names of the messages where they tell them, else from the files.  The
-    growth is that of the mail that is still there.
+    A message is as old as its file's date says, which mail readers show as the date of arrival, and which
+    stays when mail is imported or moved; maildir-export chooses by the same date.  (maildir-expire asks
+    another question: how long a message has been in its folder.)  The growth is that of the mail that is
+    still there.
 
     \b
     Examples:

@@ -31,6 +31,13 @@ LEVELS = 20
 _SECOND = 1_000_000_000
 # Any printable character may be in a field's name (RFC 5322 3.6.8); nobody uses others, and files of text do.
 _FIELD = re.compile(rb"[A-Za-z0-9_-]+[ \t]*:")
+# Many a file of text begins like a field, "root:x:0:0" say; a message has one of these.
+_HEADER_OCTETS = 1 << 16
+_OF_MAIL = re.compile(
+    rb"^(?:from|to|cc|bcc|sender|reply-to|date|subject|received|return-path|delivered-to|message-id|"
+    rb"in-reply-to|references|mime-version|content-[a-z-]+|resent-[a-z-]+|list-[a-z-]+|x-[a-z-]+)[ \t]*:",
+    re.IGNORECASE | re.MULTILINE,
+)
 _MBOX = re.compile(rb"[\r\n]*From ")
 _RECEIVED = re.compile(rb"^received[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)", re.IGNORECASE | re.MULTILINE)
 _DATE = re.compile(rb"^date[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)", re.IGNORECASE | re.MULTILINE)
@@ -209,7 +216,10 @@ def _in_file(
     origin: str, folder: str, data: bytes | mmap.mmap, status: os.stat_result, reading: Reading
 ) -> Iterator[Item]:
     if len(data) and not _MBOX.match(data):
-        if _FIELD.match(data) is None:
+        if (
+            _FIELD.match(data) is None
+            or _OF_MAIL.search(mbox.divided(bytes(data[:_HEADER_OCTETS]))[0]) is None
+        ):
             yield Unreadable(origin, "it does not begin as a message does")
             return
         yield _single(origin, folder, bytes(data), status, reading)

@@ -1,7 +1,7 @@
 """How much mail is in a folder, how old it is, when it came, and which messages are the largest.
 
-By names alone where they tell size and arrival, as those of lmtpd, Dovecot and Courier do: SECONDS.… and
-S=; else by the file's size and date. Memory does not grow with the number of messages.
+A message's age is that of its file's date: IMAP's date of arrival, which imports and moves keep, while the
+time in the name is that of the arrival in the folder. Memory does not grow with the number of messages.
 """
 
 import re
@@ -26,11 +26,8 @@ LARGEST = 20
 # Addresses counted at a time; of more the rarest are forgotten, so that memory stays bounded.
 SENDERS = 10_000
 _LOOKED = 1000
-# Before it was called Maildir; a name that begins with a smaller number tells no time.
-_FIRST_S = 800_000_000
-
-# Whoever writes S= elsewhere than first behind the base has his files looked at.
-_NAME = re.compile(r"([0-9]{9,10})\.[^,:]*(?:,S=([0-9]{1,18}))?[^:]*(?::2,([A-Za-z]*))?")
+# As quotas count: of a message that a mail server keeps compressed, what it has without that.
+_SIZE = re.compile(r",S=([0-9]{1,18})(?=[,:]|$)")
 
 
 @dataclass(slots=True)
@@ -93,7 +90,9 @@ class Calendar:
         return self.names[max(bisect_right(self._starts, at) - 1, 0)]
 
 
-def collect(folder: Directory, calendar: Calendar, *, senders: bool) -> Iterator[Statistics | Looked]:
+def collect(  # Long because its loop, run for every message, calls little of ours
+    folder: Directory, calendar: Calendar, *, senders: bool
+) -> Iterator[Statistics | Looked]:
     """Look at a folder's messages; the figures come last. OSError.
 
     senders: read each message's header, too.
@@ -101,25 +100,36 @@ def collect(folder: Directory, calendar: Calendar, *, senders: bool) -> Iterator
     found = Statistics()
     messages: dict[int, int] = defaultdict(int)  # by day of arrival: what is asked for follows from it
     octets: dict[int, int] = defaultdict(int)
-    unread, least = 0, -1
+    unread, least, named = 0, -1, _SIZE.search
     for part in PARTS:
         opened = folder.enter(part) if senders else None
-        count = 0
-        for name, size, arrived, is_unread in _messages(folder, part, calendar.now):
-            count += 1
-            day = arrived // DAY_S
+        count, new = 0, part == "new"
+        for entry in entries(folder, part):
+            name = entry.name
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue  # a mail reader was faster
+            if name[0] == "." or not S_ISREG(status.st_mode):
+                continue
+            match = named(name)
+            size = status.st_size if match is None else int(match[1])
+            day = int(status.st_mtime) // DAY_S
             messages[day] += 1
             octets[day] += size
-            unread += is_unread
+            if new or "S" not in name.rpartition(":2,")[2]:
+                unread += 1
             if size > least:
                 keep_largest(found.largest, size, f"{part}/{name}")
                 least = found.largest[0][0] if len(found.largest) == LARGEST else -1
             if opened is not None and (sender := sender_of(opened, name)):
                 found.senders.setdefault(sender, Amount()).add(Amount(1, size))
                 forget_rare(found.senders)
-            if count % _LOOKED == 0:
-                yield Looked(_LOOKED)
-        yield Looked(count % _LOOKED)
+            count += 1
+            if count == _LOOKED:
+                yield Looked(count)
+                count = 0
+        yield Looked(count)
     found.unread = unread
     for day in sorted(messages):
         _add_day(found, day, Amount(messages[day], octets[day]), calendar)
@@ -133,26 +143,6 @@ def _add_day(found: Statistics, day: int, amount: Amount, calendar: Calendar) ->
     found.ages[bisect_right(AGES, int(calendar.now // DAY_S) - day)].add(amount)
     found.oldest = at if found.oldest is None else found.oldest
     found.newest = at
-
-
-def _messages(folder: Directory, part: str, now: float) -> Iterator[tuple[str, int, int, bool]]:
-    """Yield name, octets, arrival, and whether nobody has read it."""
-    latest = now + DAY_S
-    for entry in entries(folder, part):
-        name = entry.name
-        match = _NAME.fullmatch(name)
-        if match is not None and match[2] is not None and _FIRST_S <= int(match[1]) <= latest:
-            octets, arrived = int(match[2]), int(match[1])
-        else:
-            try:
-                status = entry.stat(follow_symlinks=False)
-            except FileNotFoundError:
-                continue
-            if name[0] == "." or not S_ISREG(status.st_mode):
-                continue
-            octets, arrived = status.st_size, int(status.st_mtime)
-        flags = match[3] if match is not None else name.rpartition(":2,")[2]
-        yield name, octets, arrived, part == "new" or "S" not in (flags or "")
 
 
 def keep_largest(largest: list[tuple[int, str]], octets: int, name: str) -> None:

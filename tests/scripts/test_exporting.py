@@ -144,7 +144,7 @@ def test_an_export_that_was_killed_leaves_no_whole_looking_file(maildir_export, 
     (tmp_path / "out.part").write_bytes(b"torn")
     (tmp_path / "out").write_bytes(b"the last one")
 
-    assert maildir_export(maildir, "--format", "tar", "--output", tmp_path / "out").code == 0
+    assert maildir_export(maildir, "--format", "tar", "--output", tmp_path / "out", "--force").code == 0
 
     assert tarfile.is_tarfile(tmp_path / "out")
     assert not (tmp_path / "out.part").exists()
@@ -154,7 +154,7 @@ def test_a_bad_disk_is_noticed(maildir_export, maildir, tmp_path, monkeypatch):
     (tmp_path / "out").write_bytes(b"the last one")
     monkeypatch.setattr("storage.archives.os.posix_fadvise", lambda fd, *_: os.pwrite(fd, b"\1", 3))
 
-    result = maildir_export(maildir, "--format", "tar", "--output", tmp_path / "out")
+    result = maildir_export(maildir, "--format", "tar", "--output", tmp_path / "out", "--force")
 
     assert result.code == os.EX_IOERR
     assert "what was read back is not what was written" in result.err
@@ -200,3 +200,29 @@ def test_wrong_usage(maildir_export, maildir, arguments, words):
 
     assert result.code == os.EX_USAGE
     assert words in result.err
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_what_is_there_is_not_overwritten_unless_told(maildir_export, maildir, tmp_path, form):
+    flags = ("--format", form, "--output", tmp_path / "out")
+    if form in ("tar", "mbox"):
+        (tmp_path / "out").write_bytes(b"precious")
+    else:
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out/precious").write_bytes(b"precious")
+    before = tree(tmp_path)
+
+    refused = maildir_export(maildir, *flags)
+    after = tree(tmp_path)
+    forced = maildir_export(maildir, *flags, "--force")
+
+    assert refused.code == os.EX_CANTCREAT
+    assert f"{tmp_path}/out is there already" in refused.err
+    assert after == before
+    assert forced.code == 0
+
+
+def test_an_empty_directory_may_be_filled(maildir_export, maildir, tmp_path):
+    (tmp_path / "out").mkdir()
+
+    assert maildir_export(maildir, "--format", "eml", "--output", tmp_path / "out").code == 0

@@ -1,3 +1,4 @@
+import os
 import time
 from xml.etree import ElementTree
 
@@ -18,7 +19,9 @@ def stats(capfd):
 def users(tmp_path):
     for user, octets in (("alice", 3000), ("bob", 2_000_000)):
         maildir = new_maildir(tmp_path / "mail" / user, ".Work")
-        (maildir / f"cur/{NOW - 400 * 86_400}.x,S={octets}:2,S").write_bytes(b"From: <eve@example.org>\n\n")
+        message = maildir / f"cur/{NOW}.x,S={octets}:2,S"
+        message.write_bytes(b"From: <eve@example.org>\n\n")
+        os.utime(message, (NOW - 400 * 86_400,) * 2)  # imported today
         (maildir / f".Work/new/{NOW}.y,S=5").touch()
     return tmp_path / "mail"
 

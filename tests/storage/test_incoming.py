@@ -59,7 +59,7 @@ def test_quoting_is_as_told(tmp_path):
         (b"Received: a; nonsense\nDate: Tue, 24 Nov 2026 10:00:00\n", WHEN),
         (b"Date: Tue, 24 Nov 1926 10:00:00 +0000\n", 0),
         (b"Date: Tue, 99 Nov 2026 10:00:00 +0000\n", 77),
-        (b"X: y\n", 77),
+        (b"X-Y: y\n", 77),
     ],
 )
 def test_when_a_single_message_arrived(tmp_path, header, arrived_s):
@@ -78,7 +78,17 @@ def test_an_mbox_message_without_a_date_has_that_of_its_header_or_file(tmp_path)
     assert [mail(read(tmp_path / name))[0].arrived_ns // 10**9 for name in ("box", "none")] == [WHEN, 77]
 
 
-@pytest.mark.parametrize("content", [b"\x7fELF", b"not mail", b"{ json: 1 }", b": x\n"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x7fELF",
+        b"not mail",
+        b"{ json: 1 }",
+        b": x\n",
+        b"root:x:0:0:root:/root:/bin/sh\nmail:x:8:8::/:\n",
+        b"level: 1\n\nDate: x\n",
+    ],
+)
 def test_other_files_are_said(tmp_path, content):
     put(tmp_path, "x.eml", content)
 

@@ -24,7 +24,10 @@ def figures(maildir, *, senders=False):
 
 
 def put(maildir, at, octets=10, flags=":2,S", part="cur", count=0):
-    (maildir / part / f"{at}.M{count}.host,S={octets},W={octets}{flags}").touch()
+    # The name tells when it came into the folder: today, as after an import.
+    path = maildir / part / f"{NOW}.M{count}P{at}.host,S={octets},W={octets}{flags}"
+    path.touch()
+    os.utime(path, (at, at))
 
 
 def test_an_empty_folder(maildir):
@@ -33,7 +36,7 @@ def test_an_empty_folder(maildir):
     assert (statistics.total, statistics.months, statistics.newest) == (Amount(), {}, None)
 
 
-def test_sizes_and_arrivals_come_from_the_names(maildir):
+def test_sizes_come_from_the_names_and_dates_from_the_files(maildir):
     put(maildir, NOW - DAY, 100)
     put(maildir, NOW - 40 * DAY, 200, ":2,")
     put(maildir, NOW - 2 * DAY, 300, "", "new")
@@ -47,8 +50,8 @@ def test_sizes_and_arrivals_come_from_the_names(maildir):
     assert max(statistics.largest)[1].startswith("new/")
 
 
-def test_else_from_the_files(maildir):
-    for name in ("x:2,S", f"{NOW}.x:2,", "123456789.x,S=999:2,S", f"{NOW + 30 * DAY}.x,S=999:2,S"):
+def test_a_size_that_no_name_tells_is_the_file_s(maildir):
+    for name in ("x:2,S", f"{NOW}.x:2,", "123456789.x,XS=999:2,S", f"{NOW}.x,S=9k:2,S"):
         path = maildir / "cur" / name
         path.write_bytes(b"12345")
         os.utime(path, (NOW - 400 * DAY,) * 2)
