@@ -63,7 +63,7 @@ def greeting(hostname: str) -> Reply:
 
 
 def hello(hostname: str, *, octets: int, starttls: bool, xforward: bool, dsn: bool = False) -> Reply:
-    """Return the reply to LHLO: what we offer.  octets is the limit of a message.
+    """Return the reply to LHLO: what we offer; octets is the limit of a message.
 
     dsn: we offer it only where we can send the "delivered" notices that Postfix then leaves to us.
     """
