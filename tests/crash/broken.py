@@ -1,7 +1,7 @@
 """Broken builds of the server, each with one promise taken out; the suite has to catch them all.
 
-`python -m tests.crash.broken NAME serve ...` patches the running program, and then is lmtpd. A build without
-a name is the unbroken one, started the same way.
+`python -m tests.crash.broken NAME serve ...` patches the running program, and then is lmtpd; "NAME+NAME"
+puts two patches into one. One of the builds is the unbroken one, started the same way.
 """
 
 import errno
@@ -24,7 +24,7 @@ from lmtpd.delivery.transaction import Transaction
 from lmtpd.server.barrier import Barrier
 from lmtpd.server.connection import Connection
 from lmtpd.server.talk import Talk
-from storage import disk, ledger_tables, maildirs
+from storage import disk, ledger_tables, maildirs, syncing
 from storage.database import SharedDatabase
 from storage.directory import Directory
 from storage.disk import Disk
@@ -72,6 +72,7 @@ def _no_file_sync() -> None:
 @build(SYNCED_AS_A_WHOLE)
 def _synced_as_a_whole() -> None:
     _replace(Disk, "can_sync_file_system", lambda *_: True)
+    _replace(syncing, "SLOW_S", 60.0)  # a test that waits for a processor is no slow disk
 
 
 @build("no file system sync")
@@ -261,8 +262,9 @@ def _barrier_blind_behind_quit() -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Patch, and be lmtpd."""
-    name, *rest = arguments
-    BUILDS[name]()
+    names, *rest = arguments
+    for name in names.split("+"):
+        BUILDS[name]()
     return lmtpd.__main__.main(rest)
 
 

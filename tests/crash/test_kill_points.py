@@ -115,8 +115,8 @@ IN_ROUNDS = (scenes.ONE, scenes.THREE, scenes.SHARED, scenes.TWICE, scenes.LOST_
 
 @pytest.fixture
 def bench_of_rounds(shim: Shim, lmtpd_nursery: Nursery, folder_in_memory: Path) -> Bench:
-    def make(folder: Path, mail: Path, state: Path, _: Scene) -> Forked:
-        return Build(lmtpd_nursery, SYNCED_AS_A_WHOLE, folder, mail=mail, state=state)
+    def make(folder: Path, mail: Path, state: Path, scene: Scene) -> Forked:
+        return Build(lmtpd_nursery, SYNCED_AS_A_WHOLE, folder, mail=mail, state=state, flags=scene.flags)
 
     for name in ("mail", "state"):
         (folder_in_memory / name).mkdir()

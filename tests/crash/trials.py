@@ -34,8 +34,17 @@ INTO_TMP = "/a/tmp/"
 class Build(Forked):
     """A server of one of the broken builds."""
 
-    def __init__(self, nursery: Nursery, name: str, folder: Path, *, mail: Path, state: Path) -> None:
-        super().__init__(nursery, "tests.crash.broken", folder=folder, mail=mail, state=state)
+    def __init__(
+        self,
+        nursery: Nursery,
+        name: str,
+        folder: Path,
+        *,
+        mail: Path,
+        state: Path,
+        flags: Sequence[str] = (),
+    ) -> None:
+        super().__init__(nursery, "tests.crash.broken", folder=folder, mail=mail, state=state, flags=flags)
         self._arguments.insert(0, name)
         self.ledger = check_ledger(state / "ledger.db")
 
