@@ -5,19 +5,22 @@ import errno
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.crash.account import Account
 from tests.crash.agents import Forked
+from tests.crash.broken import SYNCED_AS_A_WHOLE, UNBROKEN
 from tests.crash.client import Behind, Client, settle
+from tests.crash.crowd import Member, deliver_together
 from tests.crash.nursery import Nursery
 from tests.crash.oracle import Mailboxes, check
 from tests.crash.order import deliveries, wrong_orders
 from tests.crash.points import IGNORED
 from tests.crash.shim import Call, Kind, Shim
+from tests.crash.trials import Build
 
 pytestmark = pytest.mark.crash
 
@@ -287,6 +290,16 @@ class Load:
             settle(self.client, self.account, [sent])
         self.client.quit()
 
+    def send_in_rounds(self, lock: Path, rounds: int = 3) -> None:
+        """Several transactions in each round, where the file system is synced as a whole."""
+        users = ["a@example.org", "b@example.org", "young@second.example.net"]
+        members = [Member(self._address) for _ in range(5)]
+        for _ in range(rounds):
+            messages = [self.account.compose(*users[n % 3 :: -1]) for n in range(len(members))]
+            deliver_together(members, messages, lock=lock)
+        settle(self.client, self.account)
+        self.client.quit()
+
     def send_together(self, clients: int = 6, messages: int = 8) -> None:
         """Several connections to few mailboxes at once, so that syncs are shared; one is new to all."""
         users = ["a@example.org", "b@example.org", "young@second.example.net"]
@@ -307,12 +320,15 @@ class Load:
         self.client.quit()
 
 
-@pytest.fixture
-def agent(shim: Shim, lmtpd_nursery: Nursery, folder_in_memory: Path) -> Iterator[Forked]:
+@pytest.fixture(params=[UNBROKEN])
+def agent(
+    shim: Shim, lmtpd_nursery: Nursery, folder_in_memory: Path, request: pytest.FixtureRequest
+) -> Iterator[Build]:
+    """A server of the build that is asked for."""
     mail, state = folder_in_memory / "mail", folder_in_memory / "state"
     mail.mkdir()
     shim.watch(mail, state, ignoring=IGNORED)
-    agent = Forked(lmtpd_nursery, "lmtpd", folder=folder_in_memory, mail=mail, state=state)
+    agent = Build(lmtpd_nursery, request.param, folder_in_memory, mail=mail, state=state)
     yield agent
     shim.disarm()
     agent.kill()
@@ -340,6 +356,7 @@ def test_deliveries_that_share_a_file_keep_the_order(shim, lmtpd_nursery, folder
     assert check(load.account, agent.mailboxes, settled=True, ledger=agent.ledger) == []
 
 
+@pytest.mark.parametrize("agent", [UNBROKEN, SYNCED_AS_A_WHOLE], indirect=True)
 @pytest.mark.parametrize("together", [False, True], ids=["alone", "together"])
 def test_every_delivery_of_the_server_keeps_the_order(shim, agent, folder_in_memory, together):
     load = Load(agent.address)
@@ -354,3 +371,61 @@ def test_every_delivery_of_the_server_keeps_the_order(shim, agent, folder_in_mem
     assert wrong_orders(calls, agent.mailboxes, folder_in_memory / "state") == []
     assert deliveries(calls) >= (90 if together else 19)
     assert check(load.account, agent.mailboxes, settled=True, ledger=agent.ledger) == []
+
+
+def play_rounds(shim: Shim, agent: Build, state: Path) -> tuple[Load, list[Call]]:
+    """Trace a server from its start on, through rounds of several transactions."""
+    load = Load(agent.address)
+    shim.arm()
+    agent.start(load.client)
+    load.client.send(load.account.compose("a@example.org"), Behind.QUIT)
+    load.send_in_rounds(state / "ledger.db.lock")
+    shim.disarm()
+    agent.stop()
+    return load, shim.calls()
+
+
+@pytest.mark.parametrize("agent", [SYNCED_AS_A_WHOLE], indirect=True)
+def test_rounds_of_several_transactions_keep_the_order(shim, agent, folder_in_memory):
+    load, calls = play_rounds(shim, agent, folder_in_memory / "state")
+
+    assert wrong_orders(calls, agent.mailboxes, folder_in_memory / "state") == []
+    assert deliveries(calls) >= 28
+    assert check(load.account, agent.mailboxes, settled=True, ledger=agent.ledger) == []
+    assert largest_round(calls) >= 5, "the transactions did not come together"
+
+
+@pytest.mark.parametrize(
+    "agent, complaint",
+    [
+        (f"{SYNCED_AS_A_WHOLE}+{build}", complaint)
+        for build, complaint in (
+            ("no file system sync", "a file is published though it is not synced"),
+            ("no directory sync", "250 before the sync of new/"),
+            ("reply before sync", "250 before the sync of new/"),
+            ("record after rename", "a file is published though it has no record in the ledger"),
+            ("ledger not synced: OFF", "a file is published though its record is not durable"),
+        )
+    ],
+    indirect=["agent"],
+)
+def test_rounds_of_a_broken_build_are_noticed(shim, agent, folder_in_memory, complaint):
+    _, calls = play_rounds(shim, agent, folder_in_memory / "state")
+
+    found = wrong_orders(calls, agent.mailboxes, folder_in_memory / "state")
+    # Nothing comes alone to these two mailboxes.
+    in_rounds = [text for text in found if "/b/" in text or "b@example.org" in text or "young" in text]
+    assert [text for text in in_rounds if text.startswith(complaint)], found
+
+
+def largest_round(calls: Sequence[Call]) -> int:
+    """Count the files that were created between two syncs of the file system."""
+    largest = created = 0
+    for call in calls:
+        if call.kind is Kind.OPEN and call.flags & os.O_CREAT and "/tmp/" in call.path:
+            created += 1
+        elif call.kind is Kind.SYNCFS:
+            largest, created = max(largest, created), 0
+        elif call.kind is Kind.RENAME:
+            created = 0
+    return largest
