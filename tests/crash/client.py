@@ -41,8 +41,8 @@ class Client:
     """One connection at a time to `address`. Losing the server is no error: it is noted in the account."""
 
     def __init__(self, address: str, *, timeout_s: float = 15.0) -> None:
-        self._address = address
-        self._timeout_s = timeout_s
+        self.address = address
+        self.timeout_s = timeout_s
         self._connection: LmtpClient | None = None
         self._unproven: list[Attempt] = []
 
@@ -53,7 +53,7 @@ class Client:
         if self._connection is not None:
             return True
         try:
-            self._connection = LmtpClient.connect(self._address, timeout_s=self._timeout_s)
+            self._connection = LmtpClient.connect(self.address, timeout_s=self.timeout_s)
             self._greet(self._connection)
         except (OSError, ProtocolError):
             self.drop()
@@ -73,7 +73,7 @@ class Client:
             if self._offer(sent, attempt, chunk_octets):
                 self._finish(sent, attempt, behind, chunk_octets)
         except TimeoutError:
-            attempt.complaints.append(f"no reply within {self._timeout_s:g} s")
+            attempt.complaints.append(f"no reply within {self.timeout_s:g} s")
             self.drop()
         except (OSError, ConnectionEnded):
             self.drop()

@@ -201,7 +201,7 @@ class SmtpClient(Client):
     def send(self, sent: Sent, behind: Behind = Behind.QUIT, *, chunk_octets: int | None = None) -> Attempt:
         """Submit the message, and wait until Postfix has delivered it, or the crash has come."""
         attempt = super().send(sent, behind, chunk_octets=chunk_octets)
-        give_up = time.monotonic() + self._timeout_s
+        give_up = time.monotonic() + self.timeout_s
         while not (self._agent.is_idle() or self._agent.has_crashed() or time.monotonic() > give_up):
             time.sleep(0.002)
         return attempt

@@ -26,6 +26,7 @@ from tests.crash.shim import SYNCS, Action, Kind, Shim
 pytestmark = [pytest.mark.crash, pytest.mark.slow]
 
 SOAK = os.environ.get("SOAK") == "1"
+CONCURRENT = (scenes.TWO_CONNECTIONS, scenes.ROUND, scenes.HOLD)
 SCENES = (
     scenes.ONE,
     scenes.FIRST_CONTACT,
@@ -33,7 +34,7 @@ SCENES = (
     scenes.CACHED,
     scenes.LOST_REPLY,
     scenes.READ_MEANWHILE,
-    *((scenes.TWICE, scenes.EMPTY, scenes.BDAT, scenes.LARGE) if SOAK else ()),
+    *((scenes.TWICE, scenes.EMPTY, scenes.BDAT, scenes.LARGE, *CONCURRENT) if SOAK else ()),
 )
 # How many of recovery's calls are passed over between two cuts.
 RECOVERY_EVERY = 7 if SOAK else 4
@@ -72,6 +73,21 @@ def test_power_cut_in_any_call_of_a_delivery(
     # Else the shim would have seen nothing, and proven nothing.
     seen = {call.kind for call in results[-1].calls}
     assert seen >= {Kind.WRITE, Kind.FSYNC, Kind.FDATASYNC, Kind.RENAME, Kind.SEND}
+    assert scene is not scenes.ROUND or Kind.SYNCFS in seen
+
+
+@pytest.mark.skipif(SOAK, reason="they are cut at every call")
+@pytest.mark.parametrize("scene, start", list(zip(CONCURRENT, (5, 7, 3), strict=True)), ids=str)
+def test_power_cut_in_some_calls_of_other_scenes(
+    shim: Shim, make: MakeAgent, scene: Scene, start: int, note: Note
+) -> None:
+    with APART.bench(shim, make) as bench:
+        results = list(bench.play_all(scene, Action.CUT, every=11, start=start))
+
+    note(results)
+    assert_all_kept(results)
+    assert len(results) > 3
+    assert scene is not scenes.ROUND or any(call.kind is Kind.SYNCFS for call in results[-1].calls)
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS if SOAK else (PLACEMENTS[0], APART), ids=str)
