@@ -16,3 +16,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("serial"):
             item.add_marker(pytest.mark.xdist_group("serial"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """See in complete runs whether the crash tests play as much as is promised."""
+    config.pluginmanager.import_plugin("tests.crash.promised")
