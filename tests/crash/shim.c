@@ -32,7 +32,7 @@
 #define NAME_OCTETS 64
 #define PLACES 8
 
-enum kind { OPEN, MKDIR, WRITE, COPY, FSYNC, FDATASYNC, CLOSE, RENAME, LINK, UNLINK, RMDIR, TRUNCATE, FLOCK, SEND, SYNCFS };
+enum kind { OPEN, MKDIR, WRITE, COPY, FSYNC, FDATASYNC, CLOSE, RENAME, LINK, UNLINK, RMDIR, TRUNCATE, FLOCK, SEND, SYNCFS, LOCK };
 enum action { NONE, KILL, CUT, FAIL, SHORT, STOP };
 
 struct call {
@@ -423,6 +423,22 @@ EXPORT int flock(int fd, int operation) {
     struct entry entry = begin_fd(FLOCK, fd, NULL, 0);
     DO(entry, real(fd, operation));
 }
+
+/* Locks of parts of files (SQLite's), which are too many to be seen by those who do not ask for them. */
+#define WRAP_FCNTL(name) \
+    EXPORT int name(int fd, int command, ...) { \
+        REAL(name); \
+        va_list list; \
+        va_start(list, command); \
+        void *argument = va_arg(list, void *); \
+        va_end(list); \
+        int locks = command == F_SETLK || command == F_SETLKW || command == F_OFD_SETLK || command == F_OFD_SETLKW; \
+        if (!locks || is_idle() || control->kinds != 1u << LOCK) return real(fd, command, argument); \
+        struct entry entry = begin_fd(LOCK, fd, NULL, 0); \
+        DO(entry, real(fd, command, argument)); \
+    }
+WRAP_FCNTL(fcntl)
+WRAP_FCNTL(fcntl64)
 
 EXPORT ssize_t send(int fd, const void *data, size_t octets, int flags) {
     REAL(send);

@@ -48,9 +48,11 @@ class Kind(IntEnum):
     FLOCK = 12
     SEND = 13
     SYNCFS = 14
+    LOCK = 15
+    """Of a part of a file (fcntl); seen only when nothing else is asked for: there are many."""
 
 
-EVERYTHING = frozenset(Kind)
+EVERYTHING = frozenset(Kind) - {Kind.LOCK}
 SYNCS = frozenset({Kind.FSYNC, Kind.FDATASYNC, Kind.SYNCFS})
 
 

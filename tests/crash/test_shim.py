@@ -257,6 +257,20 @@ def test_failing_close_frees_the_descriptor_all_the_same(subject):
     assert output.split() == [str(errno.EIO), str(errno.EBADF)]
 
 
+def test_a_lock_of_a_part_of_a_file_fails_when_it_is_asked_for(subject):
+    lock = "import fcntl\nwith open('a', 'w') as file:\n for _ in range(2):\n"
+    lock += "  try: fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB); print('done')\n"
+    lock += "  except OSError as exc: print(exc.errno)\n"
+    subject.shim.arm(Action.FAIL, 2, error=errno.ENOLCK, kinds={Kind.LOCK})
+
+    _, output = subject.run(lock)
+
+    assert output.split() == ["done", str(errno.ENOLCK)]
+    subject.shim.arm()
+    subject.run(lock)
+    assert Kind.LOCK not in subject.kinds()
+
+
 def test_only_calls_on_that_path_are_counted(subject):
     subject.shim.arm(Action.FAIL, 1, error=errno.EIO, kinds={Kind.FSYNC}, only="/b$")
 
