@@ -7,10 +7,16 @@ from dataclasses import asdict
 
 import click
 
+from lmtpd.cli.doctor.machine import mount_of, read_mounts
 from lmtpd.cli.failures import ConfigFailure
 from lmtpd.cli.options import Settings, as_json, takes_settings
 from lmtpd.cli.probing import Down, probe
+from lmtpd.cli.quota_folders import folder_mistakes
 from lmtpd.config import Config, ConfigError, Need, Problem, effective, warnings, written
+from lmtpd.config.places import KeyPath
+from lmtpd.config.problems import Finding, shown
+from lmtpd.config.site_checks import mistakes
+from lmtpd.config.unmeant import roots, unmeant
 
 _SOURCE_COLUMN = 48
 
@@ -37,7 +43,8 @@ def check(settings: Settings, *, as_json: bool) -> int:
         _show_problems(failure.problems)
         return failure.exit_code
     probed = list(probe(config))
-    if problems := [each for each in probed if isinstance(each, Problem)]:
+    problems = [_placed(config, each) for each in (*mistakes(config), *folder_mistakes(config))]
+    if problems := problems + [each for each in probed if isinstance(each, Problem)]:
         if not as_json:
             raise ConfigFailure(ConfigError(problems))
         _show_problems(problems)
@@ -52,15 +59,36 @@ def check(settings: Settings, *, as_json: bool) -> int:
     return os.EX_OK
 
 
+def _placed(config: Config, found: Finding) -> Problem:
+    place = f"{config.origins.place_of(found.path)}: {written(found.path)}"
+    return Problem(place, shown(found.value), found.message)
+
+
 def _show_problems(problems: Sequence[Problem]) -> None:
-    shown = [asdict(problem) for problem in problems]
-    click.echo(json.dumps({"valid": False, "problems": shown}, indent=2))
+    click.echo(json.dumps({"valid": False, "problems": list(map(asdict, problems))}, indent=2))
 
 
 def _remarks(config: Config) -> Iterator[str]:
     yield from warnings(config)
+    for path, remark in (*unmeant(config), *_unshared(config)):
+        yield f"{config.origins.place_of(path)}: {written(path)}: {remark}"
     if not config.listen:
         yield "there is no listener: `serve` will need --listen, or a socket from systemd"
+
+
+def _unshared(config: Config) -> Iterator[tuple[KeyPath, str]]:
+    """Say where blocks cannot be shared: each copy is then written in full, as with "off"."""
+    if config.delivery.single_instance != "share":
+        return
+    mounts = read_mounts()
+    for path, root in roots(config):
+        mount = mount_of(root, mounts)
+        if mount is not None and not mount.may_share:
+            remark = (
+                f'"share" is as "off" for {written(path)}: {root} is on {mount.kind}, which cannot share'
+                ' blocks: take XFS or btrfs, or "link"'
+            )
+            yield ("delivery", "single_instance"), remark
 
 
 def _as_json(config: Config, remarks: list[str]) -> dict[str, object]:

@@ -168,6 +168,9 @@ def _quota(config: Config) -> Iterator[Finding]:
     for index, folder in enumerate(folders):
         if folder in folders[:index]:
             yield Finding(("quota", "folders", index), "has a rule already", folder)
+    for index, percent in enumerate(config.quota.warnings):
+        if percent in config.quota.warnings[:index]:
+            yield Finding(("quota", "warnings", index), "is listed twice", f"{percent}%")
 
 
 def _quota_command(config: Config) -> Iterator[Finding]:

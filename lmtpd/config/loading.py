@@ -10,6 +10,7 @@ from lmtpd.config.checks import Need, check
 from lmtpd.config.effective import effective
 from lmtpd.config.keys import written
 from lmtpd.config.layers import Layers, Override
+from lmtpd.config.origins import Origins
 from lmtpd.config.places import KeyPath
 from lmtpd.config.problems import TABLE_LISTS, ConfigError, Finding, findings, shown
 from lmtpd.config.schema import Config
@@ -38,7 +39,8 @@ def load(
     if problems or config is None:
         raise ConfigError(problems)
     sources = {written(path): layers.source(path) for path, _ in effective(config)}
-    config.remember_origin(file, sources)
+    origins = Origins(layers.tables, lambda path: layers.origin(path).text)
+    config.remember_origin(file, sources, origins)
     return config
 
 

@@ -20,6 +20,7 @@ from pydantic import BeforeValidator, Discriminator, Field, PrivateAttr, Tag
 from lmtpd.config import source_values, values
 from lmtpd.config.domains import Detail, Domain, FolderLevels, FolderNames, Layout
 from lmtpd.config.limits import Limits
+from lmtpd.config.origins import Origins
 from lmtpd.config.owners import Owners
 from lmtpd.config.quota import Quota
 from lmtpd.config.recipients import MaildirsSource, RecipientSource
@@ -291,6 +292,7 @@ class Config(Section):
 
     _file: Path | None = PrivateAttr(default=None)
     _sources: Mapping[str, str] = PrivateAttr(default_factory=dict)
+    _origins: Origins = PrivateAttr(default=Origins())
 
     @property
     def file(self) -> Path | None:
@@ -302,9 +304,14 @@ class Config(Section):
         """Where each effective value comes from: "default", "FILE:LINE" or the flag."""
         return self._sources
 
-    def remember_origin(self, file: Path | None, sources: Mapping[str, str]) -> None:
-        """Keep what `file` and `sources` tell; called once, by `load`."""
-        self._file, self._sources = file, sources
+    @property
+    def origins(self) -> Origins:
+        """What was written, and where: for what is found only when others are asked."""
+        return self._origins
+
+    def remember_origin(self, file: Path | None, sources: Mapping[str, str], origins: Origins) -> None:
+        """Keep what `file`, `sources` and `origins` tell; called once, by `load`."""
+        self._file, self._sources, self._origins = file, sources, origins
 
     @property
     def sockets(self) -> tuple[Listener, ...]:

@@ -84,28 +84,41 @@ class Directory:
         which no mail should bounce for: the alias exists.
         """
         found: dict[tuple[str, MaildirPath], Mailbox] = {}
-        # With the aliases that led there, the outermost first.
-        waiting: list[tuple[Aliases, tuple[Address, ...]]] = [(aliases, (address,))]
-        asked = 0
-        while waiting:
-            aliases, path = waiting.pop(0)
-            asked += len(aliases.targets)
-            if len(path) > ALIAS_DEPTH or asked > ALIAS_TARGETS:
-                return Unavailable(
-                    f"{address} leads over more than {ALIAS_DEPTH} aliases or to more than"
-                    f" {ALIAS_TARGETS} addresses"
-                )
-            for target in map(self._meant, aliases.targets):
-                match self._ask(target, path):
-                    case Mailbox() as mailbox:
-                        found[mailbox.address, mailbox.maildir] = replace(mailbox, alias=str(address))
-                    case Aliases() as more:
-                        waiting.append((more, (*path, target)))
-                    case Unknown(reason) | Unavailable(reason):
-                        return Unavailable(f"{path[-1]} stands for {target}: {reason}")
+        for end in self.follow(address, aliases.targets):
+            if not isinstance(end, Mailbox):
+                return Unavailable(end.reason)
+            found[end.address, end.maildir] = replace(end, alias=str(address))
         if len(found) == 1:
             return next(iter(found.values()))
         return Mailboxes(str(address), tuple(found.values()))
+
+    def follow(
+        self, address: Address, targets: Sequence[Address]
+    ) -> Iterator[Mailbox | Unknown | Unavailable]:
+        """Yield what lies at each end of an alias. Unknown: to nobody, and so it will stay."""
+        # With the aliases that led there, the outermost first.
+        waiting: list[tuple[Sequence[Address], tuple[Address, ...]]] = [(targets, (address,))]
+        asked = 0
+        while waiting:
+            targets, path = waiting.pop(0)
+            asked += len(targets)
+            if len(path) > ALIAS_DEPTH or asked > ALIAS_TARGETS:
+                yield Unknown(
+                    f"{address} leads over more than {ALIAS_DEPTH} aliases or to more than"
+                    f" {ALIAS_TARGETS} addresses"
+                )
+                return
+            for target in map(self._meant, targets):
+                match self._ask(target, path):
+                    case Mailbox() as mailbox:
+                        yield mailbox
+                    case Aliases() as more:
+                        waiting.append((more.targets, (*path, target)))
+                    case Unknown(reason):
+                        loop = "the aliases go round in a circle, and " if target in path else ""
+                        yield Unknown(f"{path[-1]} stands for {target}: {loop}{reason}")
+                    case Unavailable(reason):
+                        yield Unavailable(f"{path[-1]} stands for {target}: {reason}")
 
     def _ask(self, address: Address, above: tuple[Address, ...]) -> Found:
         unknown = Unknown("no recipient source is configured")

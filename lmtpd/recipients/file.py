@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from threading import Lock
 
 from lmtpd.recipients.entry import Entry
-from lmtpd.recipients.lookup import LookupFailed, Question, SourceDown
+from lmtpd.recipients.lookup import AskAgain, LookupFailed, Question, SourceDown
 
 # Whoever is missing from a file that is this young may be in the part that its editor has yet to write.
 SETTLING_S = 2.0
@@ -57,7 +57,7 @@ class FileLookup:
         if content.fault:
             raise LookupFailed(content.fault)
         if self._clock() - content.changed_at < SETTLING_S:
-            raise LookupFailed(f"{self._path} does not have it, but is being written")
+            raise AskAgain(f"{self._path} does not have it, but is being written")
         return None
 
     def close(self) -> None:

@@ -22,9 +22,13 @@ from ldap3.core.exceptions import (
 from ldap3.utils.conv import escape_filter_chars
 
 from lmtpd.recipients.entry import Entry, EntryError, read_entry
-from lmtpd.recipients.lookup import LookupFailed, Question, SourceDown
+from lmtpd.recipients.lookup import LookupFailed, Question, SourceDown, SourceFaulty
 from lmtpd.recipients.pool import ConnectionLost, Pool
 
+# What a server says of itself, not of the question (RFC 4511 A.2).
+_PASSING = frozenset(
+    {"busy", "unavailable", "unwillingToPerform", "operationsError", "timeLimitExceeded", "other"}
+)
 SCOPES = {"base": ldap3.BASE, "one": ldap3.LEVEL, "sub": ldap3.SUBTREE}
 
 
@@ -58,9 +62,10 @@ class LdapLookup:
         try:
             found = self._pool.use(lambda connection: self._search(connection, question))
         except LDAPOperationResult as exc:
-            raise SourceDown(f"{exc.description}: {exc.message}".strip(": ")) from exc
+            kind = SourceDown if exc.description in _PASSING else SourceFaulty
+            raise kind(f"{exc.description}: {exc.message}".strip(": ")) from exc
         except (LDAPInvalidFilterError, LDAPAttributeError) as exc:
-            raise SourceDown(f"{self._settings.filter}: {exc}") from exc
+            raise SourceFaulty(f"{self._settings.filter}: {exc}") from exc
         except (LDAPException, ConnectionLost, OSError) as exc:
             raise SourceDown(" ".join(str(exc).split()) or type(exc).__name__) from exc
         if not found:
@@ -97,7 +102,7 @@ class LdapLookup:
         except LDAPSizeLimitExceededResult as exc:
             raise LookupFailed("more than two entries fit") from exc
         except LDAPNoSuchObjectResult as exc:
-            raise SourceDown(f"the base {settings.base} is not there") from exc
+            raise SourceFaulty(f"the base {settings.base} is not there") from exc
         except LDAPCommunicationError as exc:
             raise ConnectionLost(str(exc)) from exc
         if any(each["type"] == "searchResRef" for each in connection.response):
@@ -154,4 +159,4 @@ def _first_line(path: str) -> str:
         with open(path, encoding="utf-8") as file:
             return file.readline().rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as exc:
-        raise SourceDown(f"{path}: {exc}") from exc
+        raise SourceFaulty(f"{path}: {exc}") from exc

@@ -11,8 +11,16 @@ class LookupFailed(Exception):
     """The question has no certain answer now, for this user."""
 
 
+class AskAgain(LookupFailed):
+    """It may have one soon."""
+
+
 class SourceDown(LookupFailed):
     """Nor for any other user."""
+
+
+class SourceFaulty(SourceDown):
+    """Nor at any later time, until somebody mends the configuration or the source."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,14 @@ import re
 import subprocess
 
 from lmtpd.recipients.entry import Entry
-from lmtpd.recipients.lookup import Question, SourceDown
+from lmtpd.recipients.lookup import Question, SourceDown, SourceFaulty
 from lmtpd.recipients.table_keys import Result, entry_of_result, keys_of
 
 # postmap and the programs that it may start look for no other variable (import_environment apart).
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+# Tables that another server answers for, which may be down; all others are files of this machine.
+_SERVED = ("mysql:", "pgsql:", "ldap:", "memcache:", "mongodb:", "nis:", "proxy:", "socketmap:", "tcp:")
+_LASTING = re.compile(r"unsupported dictionary type|No such file|Permission denied|bad parameter")
 _TROUBLE = re.compile(r"\b(?:fatal|error|panic): (.*)")
 
 
@@ -61,11 +64,12 @@ class PostfixLookup:
         except subprocess.TimeoutExpired as exc:
             raise SourceDown(f"postmap does not answer within {self._timeout_s:g} s") from exc
         except OSError as exc:
-            raise SourceDown(f"{command[0]} cannot be started: {exc.strerror}") from exc
+            raise SourceFaulty(f"{command[0]} cannot be started: {exc.strerror}") from exc
         said = done.stderr.decode(errors="replace")
         trouble = _TROUBLE.search(said)
         if trouble is not None or done.returncode not in (0, 1):
-            raise SourceDown(
+            lasts = not self._table.startswith(_SERVED) or _LASTING.search(said) is not None
+            raise (SourceFaulty if lasts else SourceDown)(
                 trouble[1] if trouble else f"postmap ended with {done.returncode}: {said[-200:]}"
             )
         value = done.stdout.decode(errors="replace")

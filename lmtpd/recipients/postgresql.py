@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import psycopg
 
-from lmtpd.recipients.lookup import LookupFailed, SourceDown
+from lmtpd.recipients.lookup import LookupFailed, SourceDown, SourceFaulty
 from lmtpd.recipients.pool import ConnectionLost, Pool
 from lmtpd.recipients.query import Query
 from lmtpd.recipients.sql import ROWS
@@ -41,6 +41,8 @@ class PostgresqlDatabase:
             return self._pool.use(ask)
         except psycopg.DataError as exc:
             raise LookupFailed(_text(exc)) from exc
+        except psycopg.ProgrammingError as exc:  # the URL, the query, a table or column, a right to read
+            raise SourceFaulty(_text(exc)) from exc
         except (psycopg.Error, ConnectionLost) as exc:
             raise SourceDown(_text(exc)) from exc
 

@@ -8,7 +8,7 @@ import socket
 import time
 
 from lmtpd.recipients.entry import Entry
-from lmtpd.recipients.lookup import LookupFailed, Question, SourceDown
+from lmtpd.recipients.lookup import AskAgain, LookupFailed, Question, SourceDown, SourceFaulty
 from lmtpd.recipients.pool import ConnectionLost, Pool
 from lmtpd.recipients.table_keys import Result, entry_of_result, keys_of
 
@@ -57,10 +57,12 @@ class SocketmapLookup:
                 return data
             case "NOTFOUND":
                 return None
-            case "TEMP" | "TIMEOUT" | "PERM":
+            case "TEMP" | "TIMEOUT":
+                raise AskAgain(f"the server says {text[:200]!r}")
+            case "PERM":
                 raise LookupFailed(f"the server says {text[:200]!r}")
             case _:
-                raise SourceDown(f"not a socketmap answer: {text[:80]!r}")
+                raise SourceFaulty(f"not a socketmap answer: {text[:80]!r}")
 
     def _connect(self) -> "_Connection":
         return _Connection(self._address, self._timeout_s)

@@ -7,9 +7,9 @@ What the two databases have in common: the query as the administrator wrote it, 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from lmtpd.recipients.entry import Entry, EntryError, read_entry
+from lmtpd.recipients.entry import IGNORED, Entry, EntryError, read_entry
 from lmtpd.recipients.lookup import LookupFailed, Question
-from lmtpd.recipients.query import Query
+from lmtpd.recipients.query import FIELDS, Query
 
 ROWS = 1000  # of one alias; more is a query without a condition
 
@@ -51,6 +51,11 @@ class SqlLookup:
         if any(row != first for row in others):
             raise LookupFailed(f"the query returns {len(rows)} rows, which differ in more than their alias")
         return read_entry({**first, "alias": aliases or None})
+
+    def meaningless(self, question: Question) -> Sequence[str]:
+        """Return the columns that the query returns for nothing. SourceDown, LookupFailed."""
+        names, _ = self._database.rows(question.parameters())
+        return [] if self._fields else [name for name in names if name not in (*FIELDS, *IGNORED)]
 
     def close(self) -> None:
         """Let go of connections."""

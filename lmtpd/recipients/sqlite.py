@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from urllib.parse import quote
 
-from lmtpd.recipients.lookup import LookupFailed, SourceDown
+from lmtpd.recipients.lookup import LookupFailed, SourceDown, SourceFaulty
 from lmtpd.recipients.query import Query
 from lmtpd.recipients.sql import ROWS
 
@@ -31,7 +31,9 @@ class SqliteDatabase:
         except (sqlite3.ProgrammingError, sqlite3.DataError, UnicodeError) as exc:
             raise LookupFailed(str(exc)) from exc
         except sqlite3.Error as exc:
-            raise SourceDown(str(exc)) from exc
+            # No such table or column, a syntax error, no database; the rest may pass, such as a lock.
+            lasts = getattr(exc, "sqlite_errorcode", 0) in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_NOTADB)
+            raise (SourceFaulty if lasts else SourceDown)(str(exc)) from exc
 
     def close(self) -> None:
         """Nothing is held."""

@@ -29,6 +29,11 @@ class Mount:
     options: frozenset[str]
     source: str = ""
 
+    @property
+    def may_share(self) -> bool:
+        """Whether files can have blocks in common there."""
+        return self.kind in _SHARING
+
 
 def check_machine(config: Config, newest_at: float) -> Iterator[Finding]:
     """Look at everything below the mailboxes and the state.  newest_at: of all that was written down."""
@@ -85,7 +90,7 @@ def judge_mount(config: Config, place: str, path: str, mount: Mount) -> Iterator
             elsewhere,
         )
     yield from _judge_options(place, mount)
-    if place == "mailboxes" and config.delivery.single_instance == "share" and mount.kind not in _SHARING:
+    if place == "mailboxes" and config.delivery.single_instance == "share" and not mount.may_share:
         yield warning(
             "disk.sharing",
             f"{path} (mailboxes) is {mount.kind}, which cannot share blocks: each copy takes its own",

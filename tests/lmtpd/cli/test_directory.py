@@ -148,9 +148,9 @@ def test_check_asks_every_source_and_tells_all_that_is_wrong(tmp_path, capsys):
 
     assert check(tmp_path, config, "--json") == os.EX_CONFIG
     shown = json.loads(capsys.readouterr().out)
-    assert [problem["place"].split(" ")[0] for problem in shown["problems"]] == [
-        "recipients[0]",
-        "recipients[1]",
+    assert [problem["place"].split(" (")[0] for problem in shown["problems"]] == [
+        f"{tmp_path}/lmtpd.toml:2: recipients[0]",
+        f"{tmp_path}/lmtpd.toml:5: recipients[1]",
     ]
 
 
@@ -163,7 +163,7 @@ def test_check_warns_of_a_source_that_is_down(tmp_path, capsys):
 
 
 def test_check_prints_what_can_be_read_again(tmp_path, capsys):
-    users = settled(tmp_path / "users", "postmaster::1:1::/home\n")
+    users = settled(tmp_path / "users", "postmaster::1:1::/home\na::1:1::/home\n")
     config = f"""
     [[recipients]]
     source = "file"
