@@ -99,7 +99,7 @@ def _leading(config: Config) -> Iterator[tuple[KeyPath, Address, tuple[str, ...]
         yield ("aliases", alias), read_address(alias), targets
     for name, domain in config.domains.items():
         if domain.catch_all:
-            yield ("domains", name, "catch_all"), Address("", name), domain.catch_all
+            yield ("domains", name, "catch_all"), Address("*", name), domain.catch_all
     # By default nobody said that there is one; `check` prints it all the same.
     if config.postmaster != f"postmaster@{config.hostname}":
         yield ("mailboxes", "postmaster"), Address("postmaster", ""), (config.postmaster,)
