@@ -16,7 +16,7 @@ from lmtpd.recipients.table_keys import Result, entry_of_result, keys_of
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 # Tables that another server answers for, which may be down; all others are files of this machine.
 _SERVED = ("mysql:", "pgsql:", "ldap:", "memcache:", "mongodb:", "nis:", "proxy:", "socketmap:", "tcp:")
-_LASTING = re.compile(r"unsupported dictionary type|No such file|Permission denied|bad parameter")
+_LASTING = re.compile(r"unsupported dictionary type|bad parameter")
 _TROUBLE = re.compile(r"\b(?:fatal|error|panic): (.*)")
 
 

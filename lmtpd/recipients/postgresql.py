@@ -41,7 +41,10 @@ class PostgresqlDatabase:
             return self._pool.use(ask)
         except psycopg.DataError as exc:
             raise LookupFailed(_text(exc)) from exc
-        except psycopg.ProgrammingError as exc:  # the URL, the query, a table or column, a right to read
+        except (
+            psycopg.ProgrammingError,
+            psycopg.errors.ReadOnlySqlTransaction,
+        ) as exc:  # the URL, the query, a table or column, a right to read
             raise SourceFaulty(_text(exc)) from exc
         except (psycopg.Error, ConnectionLost) as exc:
             raise SourceDown(_text(exc)) from exc

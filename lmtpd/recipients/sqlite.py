@@ -12,6 +12,8 @@ from lmtpd.recipients.lookup import LookupFailed, SourceDown, SourceFaulty
 from lmtpd.recipients.query import Query
 from lmtpd.recipients.sql import ROWS
 
+_LASTING = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_READONLY)
+
 
 class SqliteDatabase:
     """One file, only ever read. Thread-safe."""
@@ -31,8 +33,8 @@ class SqliteDatabase:
         except (sqlite3.ProgrammingError, sqlite3.DataError, UnicodeError) as exc:
             raise LookupFailed(str(exc)) from exc
         except sqlite3.Error as exc:
-            # No such table or column, a syntax error, no database; the rest may pass, such as a lock.
-            lasts = getattr(exc, "sqlite_errorcode", 0) in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_NOTADB)
+            # No such table or column, a syntax error, no database, not a SELECT; a lock may pass.
+            lasts = getattr(exc, "sqlite_errorcode", 0) in _LASTING
             raise (SourceFaulty if lasts else SourceDown)(str(exc)) from exc
 
     def close(self) -> None:

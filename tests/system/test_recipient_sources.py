@@ -10,7 +10,7 @@ import pytest
 from lmtpd.protocol.addresses import Address
 from lmtpd.recipients.entry import Entry, EntryError
 from lmtpd.recipients.ldap import LdapLookup, LdapSettings
-from lmtpd.recipients.lookup import LookupFailed, Question, SourceDown
+from lmtpd.recipients.lookup import LookupFailed, Question, SourceDown, SourceFaulty
 from lmtpd.recipients.mailbox import MailboxOwner
 from lmtpd.recipients.patience import NoAnswer, Patience
 from lmtpd.recipients.postgresql import PostgresqlDatabase
@@ -99,17 +99,21 @@ def test_postgresql_rows_of_an_alias_are_its_targets(filled: Postgresql):
 
 
 @pytest.mark.parametrize(
-    "query, why",
+    "query, why, kind",
     [
-        ("SELECT home FROM userz WHERE address = :address", 'relation "userz" does not exist'),
-        ("SELECT home FROM users WHERE address == :address", "operator does not exist"),
-        ("DELETE FROM users WHERE address = :address", "read-only transaction"),
-        ("SELECT pg_sleep(60)::text AS home WHERE :address <> ''", "statement timeout"),
+        ("SELECT home FROM userz WHERE address = :address", 'relation "userz" does not exist', SourceFaulty),
+        ("SELECT home FROM users WHERE address == :address", "operator does not exist", SourceFaulty),
+        ("DELETE FROM users WHERE address = :address", "read-only transaction", SourceFaulty),
+        ("SELECT pg_sleep(60)::text AS home WHERE :address <> ''", "statement timeout", SourceDown),
     ],
 )
-def test_postgresql_queries_that_cannot_be_run_are_no_answer(filled: Postgresql, query: str, why: str):
-    with pytest.raises(SourceDown, match=why):
+def test_postgresql_queries_that_cannot_be_run_are_no_answer(
+    filled: Postgresql, query: str, why: str, kind: type[SourceDown]
+):
+    with pytest.raises(SourceDown, match=why) as caught:
         sql(filled, query, timeout_s=1).find(asked("alice@example.org"))
+
+    assert caught.type is kind
 
 
 def test_postgresql_that_is_down_is_no_answer_and_is_found_again(database: Postgresql, users: SqlLookup):
@@ -248,20 +252,22 @@ def test_ldap_with_a_certificate_that_nobody_knows_is_not_asked(directory: Slapd
 
 
 @pytest.mark.parametrize(
-    "changes, why",
+    "changes, why, kind",
     [
-        ({"base": "dc=example,dc=net"}, "the base dc=example,dc=net is not there"),
-        ({"bind_dn": f"cn=eve,{BASE}"}, "invalidCredentials"),
-        ({"bind_password_file": "/no/such"}, "No such file"),
-        ({"filter": "(&(mail={address})"}, r"\(&\(mail"),
-        ({"url": "ldap://localhost:1"}, "refused"),
+        ({"base": "dc=example,dc=net"}, "the base dc=example,dc=net is not there", SourceFaulty),
+        ({"bind_dn": f"cn=eve,{BASE}"}, "invalidCredentials", SourceFaulty),
+        ({"bind_password_file": "/no/such"}, "No such file", SourceFaulty),
+        ({"filter": "(&(mail={address})"}, r"\(&\(mail", SourceFaulty),
+        ({"url": "ldap://localhost:1"}, "refused", SourceDown),
     ],
 )
 def test_ldap_that_cannot_be_asked_is_no_answer(
-    directory: Slapd, ldap: Ldap, changes: dict[str, object], why: str
+    directory: Slapd, ldap: Ldap, changes: dict[str, object], why: str, kind: type[SourceDown]
 ):
-    with pytest.raises(SourceDown, match=why):
+    with pytest.raises(SourceDown, match=why) as caught:
         ldap(**changes).find(asked("alice@example.org"))
+
+    assert caught.type is kind
 
 
 def test_ldap_restarted_between_two_questions_is_not_noticed(directory: Slapd, ldap: Ldap):

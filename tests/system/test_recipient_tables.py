@@ -7,7 +7,7 @@ import pytest
 
 from lmtpd.protocol.addresses import Address
 from lmtpd.recipients.entry import Entry, EntryError
-from lmtpd.recipients.lookup import LookupFailed, Question, SourceDown
+from lmtpd.recipients.lookup import LookupFailed, Question, SourceDown, SourceFaulty
 from lmtpd.recipients.postfix_table import PostfixLookup
 from lmtpd.recipients.socketmap import SocketmapLookup
 from lmtpd.recipients.table_keys import Result
@@ -78,16 +78,20 @@ def test_postfix_table_of_those_who_exist(tables: Path):
 
 
 @pytest.mark.parametrize(
-    "table, why",
+    "table, why, kind",
     [
-        ("hash:{}/missing", "No such file"),
-        ("nosuchtype:{}/vmailbox", "unsupported dictionary type"),
-        ("socketmap:unix:{}/nobody:map", "No such file|query error"),
+        ("hash:{}/missing", "No such file", SourceFaulty),
+        ("nosuchtype:{}/vmailbox", "unsupported dictionary type", SourceFaulty),
+        ("socketmap:unix:{}/nobody:map", "No such file|query error", SourceDown),
     ],
 )
-def test_postfix_tables_that_cannot_be_asked_are_no_answer(tables: Path, table: str, why: str):
-    with pytest.raises(SourceDown, match=why):
+def test_postfix_tables_that_cannot_be_asked_are_no_answer(
+    tables: Path, table: str, why: str, kind: type[SourceDown]
+):
+    with pytest.raises(SourceDown, match=why) as caught:
         postfix(tables, table, Result.USER).find(asked("alice@example.org"))
+
+    assert caught.type is kind
 
 
 def test_postmap_that_is_missing_or_hangs_is_no_answer(tables: Path, tmp_path: Path):
