@@ -1,4 +1,4 @@
-"""`lmtpd check` has nothing to say against the examples of README, on a machine that is as they need it."""
+"""`lmtpd check` has nothing to say against the examples that we document, on a machine as they need it."""
 
 import os
 import re
@@ -12,7 +12,10 @@ _BLOCK = re.compile(r"^```toml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _PATH = re.compile(r"(?<![\w.}*])/(?:etc|srv|var|big|run)/")
 _HAS_PATH = re.compile(r"^\[mailboxes\]\npath", re.MULTILINE)
 # A block that begins with an address is a file of users.
-EXAMPLES = [block for block in _BLOCK.findall((ROOT / "README.md").read_text()) if not block.startswith('["')]
+SOURCES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+EXAMPLES = [
+    block for source in SOURCES for block in _BLOCK.findall(source.read_text()) if not block.startswith('["')
+]
 # Servers that this machine does not have, tables that it may have otherwise, users that it may lack.
 ELSEWHERE = {
     "db.example.org": "127.0.0.1:1",
@@ -30,7 +33,8 @@ EXPECTED = ("there is no listener", "server.run_as is not set", "cannot be asked
 def test_example_is_right(tmp_path, capsys, example):
     for name in ("srv/mail", "var/mail", "var/spool/postfix/private", "etc/postfix", "etc/lmtpd", "run"):
         (tmp_path / name).mkdir(parents=True)
-    for name in ("big/mail/alice", "big/mail/bob", "etc/ssl/certs"):
+    users = [f"{root}/{user}" for root in ("srv/mail/example.org", "big/mail") for user in ("alice", "bob")]
+    for name in (*users, "etc/ssl/certs"):
         (tmp_path / name).mkdir(parents=True)
     for name in ("ssl/certs/ca-certificates.crt", "lmtpd/ldap-password", "postfix/vmailbox"):
         (tmp_path / "etc" / name).touch()
