@@ -8,7 +8,7 @@ from lmtpd.protocol.addresses import Address
 from lmtpd.recipients.locations import Template
 from lmtpd.recipients.mailbox import Mailbox, Step, Unavailable, Unknown
 from lmtpd.recipients.naming import user_and_detail
-from lmtpd.recipients.presence import folder_for, folder_name, is_directory, missing, owners_eyes
+from lmtpd.recipients.presence import folder_for, folder_name, is_directory, missing, owners_eyes, tell_detail
 from lmtpd.recipients.rules import Detail, MaildirRules
 from storage.disk import Disk
 from storage.errors import StorageError
@@ -96,8 +96,8 @@ class MaildirSource:
             return
         absent = "missing, will be made" if rules.create else "missing"
         yield Step("on disk", "a directory" if exists else absent)
-        if detail is not None:
-            yield Step(f"detail ({rules.detail.value})", detail)
+        if named[1] is not None and isinstance(found := self.find(address), Mailbox):
+            yield Step(f"detail ({rules.detail.value})", tell_detail(rules, named[1], found.folder))
 
     def _rules_of(self, address: Address) -> MaildirRules:
         return self._domains.get(address.domain, self._rules)

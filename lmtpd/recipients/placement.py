@@ -13,7 +13,7 @@ from lmtpd.recipients.locations import Template
 from lmtpd.recipients.lookup import Question
 from lmtpd.recipients.mailbox import Aliases, Found, Mailbox, Step, Unavailable, Unknown
 from lmtpd.recipients.maildirs import delivered_to, file_detail
-from lmtpd.recipients.presence import is_directory, owners_eyes
+from lmtpd.recipients.presence import is_directory, owners_eyes, tell_detail
 from lmtpd.recipients.rules import Detail, MaildirRules
 from storage.disk import Disk
 from storage.errors import StorageError
@@ -107,8 +107,13 @@ class Placement:
             return
         absent = "missing, will be made" if self._create else "missing"
         yield Step("on disk", "a directory" if exists else absent)
-        if question.detail is not None:
-            yield Step(f"detail ({rules.detail.value})", question.detail)
+        if question.detail is not None and not found[1]:
+            yield from self._explain_detail(question.detail, self.place(entry, question, rules), rules)
+
+    def _explain_detail(self, detail: str, placed: Found, rules: MaildirRules) -> Iterator[Step]:
+        own = placed.own if isinstance(placed, Aliases) else placed
+        if isinstance(own, Mailbox):
+            yield Step(f"detail ({rules.detail.value})", tell_detail(rules, detail, own.folder))
 
     def _locate(
         self, entry: Entry, question: Question, rules: MaildirRules

@@ -87,11 +87,29 @@ def folder_for(disk: Disk, maildir: MaildirPath, detail: str, *, rules: MaildirR
 
 def folder_name(rules: MaildirRules, detail: str) -> str | None:
     """Read a detail as a folder name: "." is the separator, INBOX in any case is the INBOX."""
+    return None if why_no_folder(rules, detail) else detail.replace(".", "/")
+
+
+def why_no_folder(rules: MaildirRules, detail: str) -> str:
+    """Say why a detail names no folder but the inbox; "" if it names one."""
     folder = detail.replace(".", "/")
-    if folder.lower() == "inbox" or folder.count("/") >= rules.levels:
-        return None
+    if folder.lower() == "inbox":
+        return "which it names"
+    if folder.count("/") >= rules.levels:
+        return f"since it has more levels than folder_levels allows, {rules.levels}"
     try:
         folder_parts(rules.layout, folder, names=rules.names)
-    except FolderNameError:
-        return None
-    return folder
+    except FolderNameError as exc:
+        return f"since no folder can have this name: {exc}"
+    return ""
+
+
+def tell_detail(rules: MaildirRules, detail: str, folder: str | None) -> str:
+    """Say where the detail has led, and if to the inbox, why."""
+    if folder is not None:
+        return f"{detail}: to the folder {folder}"
+    if rules.detail is Detail.INBOX:
+        why = "as all details"
+    else:
+        why = why_no_folder(rules, detail) or "since there is no such folder"
+    return f"{detail}: to the inbox, {why}"

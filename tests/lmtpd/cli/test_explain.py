@@ -1,3 +1,4 @@
+# Long because each fact that is shown has its test.
 """`lmtpd explain`."""
 
 import json
@@ -292,3 +293,25 @@ def test_a_folder_that_cannot_be_opened_is_answered_as_data_would_be(mail, capsy
 
     assert facts["reply"] == "451 4.2.0 Mailbox unavailable for now"
     assert facts["reason"].startswith("RCPT is taken, DATA is not: ")
+
+
+@pytest.mark.parametrize(
+    "detail, rule, told",
+    [
+        ("lists", "existing", "lists: to the folder lists"),
+        ("new", "create", "new: to the folder new"),
+        ("lists", "inbox", "lists: to the inbox, as all details"),
+        ("new", "existing", "new: to the inbox, since there is no such folder"),
+        ("Inbox", "create", "Inbox: to the inbox, which it names"),
+        ("a.b.c", "create", "a.b.c: to the inbox, since it has more levels than folder_levels allows, 2"),
+        ("a..b", "create", "a..b: to the inbox, since"),
+    ],
+)
+def test_why_a_detail_leads_where_it_does(mail, capsys, detail, rule, told):
+    levels = 20 if ".." in detail else 2
+    settings = [f"mailboxes.detail={rule}", f"mailboxes.folder_levels={levels}"]
+
+    steps = shown(mail, capsys, *settings, address=f'"bob+{detail}"@example.org')["steps"]
+
+    (answer,) = [each["answer"] for each in steps if each["question"] == f"detail ({rule})"]
+    assert answer.startswith(told)

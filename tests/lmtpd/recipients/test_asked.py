@@ -211,7 +211,7 @@ def test_explain_tells_the_answer_and_the_place(tmp_path: Path):
         "answer: owner": "uid 8, gid 9",
         "Maildir": "/home/alice/Maildir",
         "on disk": "missing, will be made",
-        "detail (existing)": "x",
+        "detail (existing)": "x: to the inbox, since there is no such folder",
     }
     assert steps("bob") == {"user": "bob@example.org", "answer": "no such user"}
     assert steps("alice", "x.org") == {"domain": "x.org: not one of this source's"}
