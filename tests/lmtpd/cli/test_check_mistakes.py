@@ -1,6 +1,8 @@
 """`lmtpd check` finds a mistake in every setting of a mail site: one is planted in each."""
 
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,13 @@ from lmtpd.config.section import Section
 from lmtpd.config.submission import Submission
 from lmtpd.recipients.file import SETTLING_S
 from tests.support.mistakes import ERRORS, FILE, MAP, OWN, PASSWD, WARNINGS
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A short one: the path of a socket may have 107 octets."""
+    with tempfile.TemporaryDirectory(prefix="lmtpd-") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

@@ -2,6 +2,9 @@
 
 import os
 import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +30,13 @@ ELSEWHERE = {
 }
 # Of a block that is a part of a file, of this machine, and of a server that is down.
 EXPECTED = ("there is no listener", "server.run_as is not set", "cannot be asked now: ")
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A short one: the path of a socket may have 107 octets."""
+    with tempfile.TemporaryDirectory(prefix="lmtpd-") as folder:
+        yield Path(folder)
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
