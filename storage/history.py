@@ -12,7 +12,6 @@ takes a few pages of ten million rows.
 
 import os
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -20,10 +19,11 @@ from pathlib import Path
 from typing import TypeVar, Unpack
 
 from storage import history_segments as tables
-from storage.database import BUSY_TIMEOUT_S, SharedDatabase, how_to_set_aside, is_damage
+from storage.database import BUSY_TIMEOUT_S
 from storage.history_rows import HistoryRow, Question, row_of, values_of
 from storage.names import base_of
 from storage.reading import reading
+from storage.turns import Turns
 
 __all__ = ["History", "HistoryError", "HistoryRow", "Question"]
 
@@ -69,16 +69,15 @@ class History:
         if octets:
             self._segment_rows = max(1, min(segment_rows, octets // _ROW_OCTETS // _SEGMENTS_IN_BOUND))
         self._busy_timeout_s = busy_timeout_s
-        self._file = SharedDatabase(
-            path, tables.SCHEMA, durable=False, opened=_tune, busy_timeout_s=busy_timeout_s
+        self._turns = Turns(
+            path, tables.SCHEMA, HistoryError, durable=False, opened=_tune, busy_timeout_s=busy_timeout_s
         )
-        self._mutex = threading.Lock()  # a turn is one thread's
 
     def add(self, rows: Sequence[HistoryRow]) -> None:
         """Write rows down, all or none; a kill does not lose them, a power cut may."""
         values = [values_of(row) for row in rows]
         if values:
-            self._write(lambda connection: self._insert(connection, values))
+            self._turns.take(lambda connection: self._insert(connection, values))
 
     def prune(self, days: float) -> int:
         """Remove segments all of whose rows are that old, then the oldest until the size is in bounds.
@@ -87,11 +86,13 @@ class History:
         """
         before = time.time() - days * 86_400
         count = 0
-        while (found := self._write(lambda connection: self._superfluous(connection, before))) is not None:
+        while (
+            found := self._turns.take(lambda connection: self._superfluous(connection, before))
+        ) is not None:
             segment, rows = found
             count += rows
             shrink = partial(tables.shrink, segment=segment)
-            while not self._write(shrink):
+            while not self._turns.take(shrink):
                 pass
         return count
 
@@ -117,8 +118,7 @@ class History:
 
     def close(self) -> None:
         """Close the file; later writes raise HistoryError.  May be called again."""
-        with self._mutex:
-            self._file.close()
+        self._turns.close()
 
     def _insert(self, connection: sqlite3.Connection, rows: Sequence[Sequence[object]]) -> None:
         segment = tables.newest(connection)
@@ -142,33 +142,13 @@ class History:
             tables.begin(connection, oldest, next_id=oldest.next_id(connection))
         return oldest, oldest.rows(connection)
 
-    def _write(self, task: Callable[[sqlite3.Connection], T]) -> T:
-        with self._mutex:
-            try:
-                result = task(self._file.begin())
-                self._file.commit()
-            except BaseException as exc:
-                self._file.give_up(exc)
-                if isinstance(exc, sqlite3.Error | OSError):
-                    raise self._named(exc) from exc
-                raise
-        return result
-
     def _read(self, task: Callable[[sqlite3.Connection], T]) -> T:
         try:
             with reading(self._path, timeout_s=self._busy_timeout_s) as connection:
                 connection.execute("BEGIN")  # one state of all segments
                 return task(connection)
         except sqlite3.Error as exc:
-            raise self._named(exc) from exc
-
-    def _named(self, error: sqlite3.Error | OSError) -> HistoryError:
-        if is_damage(error):
-            return HistoryError(
-                f"{self._path} is damaged ({error}); set it aside and a new one is made:"
-                f" {how_to_set_aside(self._path)}"
-            )
-        return HistoryError(f"{self._path}: {error}")
+            raise self._turns.named(exc) from exc
 
 
 def _tune(connection: sqlite3.Connection) -> None:

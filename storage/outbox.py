@@ -8,16 +8,13 @@ Who sends takes what is due for a while (a lease); when he dies over it, it is d
 """
 
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
-from storage.database import BUSY_TIMEOUT_S, Schema, SharedDatabase, how_to_set_aside, is_damage
-
-T = TypeVar("T")
+from storage.database import BUSY_TIMEOUT_S, Schema
+from storage.turns import Turns
 
 _SCHEMA = Schema(
     name="outbox",
@@ -78,8 +75,7 @@ class Outbox:
         self._path = path
         self._capacity = capacity
         self._clock = clock
-        self._file = SharedDatabase(path, _SCHEMA, durable=durable, busy_timeout_s=busy_timeout_s)
-        self._mutex = threading.Lock()
+        self._turns = Turns(path, _SCHEMA, OutboxError, durable=durable, busy_timeout_s=busy_timeout_s)
 
     def owe(self, recipient: str, keys: Sequence[bytes], compose: Callable[[Sequence[int]], bytes]) -> bool:
         """Add one message for those of keys that nothing was owed for yet; durable on return.
@@ -102,7 +98,7 @@ class Outbox:
             )
             return True
 
-        return self._in_turn(add)
+        return self._turns.take(add)
 
     def take_due(self, *, lease_s: float, at_most: int) -> list[Outgoing]:
         """Take messages that are due, the oldest first; for lease_s nobody else gets them."""
@@ -119,18 +115,18 @@ class Outbox:
             )
             return [Outgoing(*row) for row in rows]
 
-        return self._in_turn(take)
+        return self._turns.take(take)
 
     def done(self, outgoing: Outgoing) -> None:
         """Forget a message: it was sent, or given up."""
-        self._in_turn(
+        self._turns.take(
             lambda connection: connection.execute("DELETE FROM outgoing WHERE id = ?", (outgoing.id,))
         )
 
     def try_again(self, outgoing: Outgoing, *, after_s: float) -> None:
         """Make a message due later."""
         values = (self._clock() + after_s, outgoing.attempts + 1, outgoing.id)
-        self._in_turn(
+        self._turns.take(
             lambda connection: connection.execute(
                 "UPDATE outgoing SET due = ?, attempts = ? WHERE id = ?", values
             )
@@ -143,37 +139,16 @@ class Outbox:
             ((due,),) = connection.execute("SELECT MIN(due) FROM outgoing").fetchall()
             return None if due is None else max(0.0, due - self._clock())
 
-        return self._in_turn(ask)
+        return self._turns.take(ask)
 
     def prune(self, older_than_s: float) -> None:
         """Forget for which keys something was owed that long ago."""
         before = self._clock() - older_than_s
-        self._in_turn(lambda connection: connection.execute("DELETE FROM owed WHERE at < ?", (before,)))
+        self._turns.take(lambda connection: connection.execute("DELETE FROM owed WHERE at < ?", (before,)))
 
     def close(self) -> None:
         """Close the file; later calls raise OutboxError. May be called again; never raises."""
-        with self._mutex:
-            self._file.close()
-
-    def _in_turn(self, task: Callable[[sqlite3.Connection], T]) -> T:
-        with self._mutex:
-            try:
-                result = task(self._file.begin())
-                self._file.commit()
-            except BaseException as exc:
-                self._file.give_up(exc)
-                if isinstance(exc, sqlite3.Error | OSError):
-                    raise self._named(exc) from exc
-                raise
-        return result
-
-    def _named(self, error: sqlite3.Error | OSError) -> OutboxError:
-        if is_damage(error):
-            return OutboxError(
-                f"{self._path} is damaged ({error}); set it aside and a new one is made:"
-                f" {how_to_set_aside(self._path)}"
-            )
-        return OutboxError(f"{self._path}: {error}")
+        self._turns.close()
 
 
 def _remember(connection: sqlite3.Connection, key: bytes, now: float) -> bool:

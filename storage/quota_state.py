@@ -9,13 +9,13 @@ several workers that see the same mailbox cross the same line one is told to act
 """
 
 import sqlite3
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from storage.database import BUSY_TIMEOUT_S, Schema, SharedDatabase, how_to_set_aside, is_damage
+from storage.database import BUSY_TIMEOUT_S, Schema
+from storage.turns import Turns
 
 T = TypeVar("T")
 
@@ -78,8 +78,7 @@ class QuotaState:
     def __init__(self, path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
         """Nothing is opened, or made, before it is needed."""
         self._path = path
-        self._lock = threading.Lock()
-        self._database = SharedDatabase(path, _SCHEMA, durable=False, busy_timeout_s=busy_timeout_s)
+        self._turns = Turns(path, _SCHEMA, QuotaStateError, durable=False, busy_timeout_s=busy_timeout_s)
 
     def is_full(self, maildir: str, now: float, address: str = "") -> float:
         """Remember that a mailbox is full; return since when it has been."""
@@ -168,22 +167,10 @@ class QuotaState:
 
     def close(self) -> None:
         """Close the file; later calls fail."""
-        with self._lock:
-            self._database.close()
+        self._turns.close()
 
     def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        with self._lock:
-            try:
-                result = work(self._database.begin(synced=False))
-                self._database.commit()
-            except (sqlite3.Error, OSError) as exc:
-                self._database.give_up(exc)
-                hint = f"; set it aside: {how_to_set_aside(self._path)}" if is_damage(exc) else ""
-                raise QuotaStateError(f"{self._path}: {exc}{hint}") from exc
-            except BaseException as exc:
-                self._database.give_up(exc)
-                raise
-            return result
+        return self._turns.take(work, synced=False)
 
 
 def _tidy(connection: sqlite3.Connection) -> None:

@@ -94,7 +94,7 @@ def test_nothing_is_made_by_looking(path):
 def test_a_damaged_file_is_told_with_what_to_do(path):
     path.write_bytes(b"no database at all, but long enough to be read as one" * 100)
 
-    with pytest.raises(QuotaStateError, match="set it aside: mkdir"):
+    with pytest.raises(QuotaStateError, match="set it aside and a new one is made: mkdir"):
         QuotaState(path).all()
 
 
