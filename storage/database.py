@@ -1,7 +1,7 @@
 """SQLite files that several processes write in turn: the ledger, the history, the outbox and others.
 
 Owns opening, migrating, noticing that a file was taken away or damaged, and the turns.  The only
-module that imports sqlite_utils.  Transactions and statements belong to their users; those with one mutex for each file are in turns.py.
+module that imports sqlite_utils.  Transactions and statements belong to its users; see also turns.py.
 
 Writers queue on FILE.lock with a blocking flock, which the kernel grants in order and at once; SQLite's
 own busy handler sleeps and guesses, and serves only against programs that do not know of the lock.

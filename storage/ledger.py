@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from storage import ledger_events as events
 from storage import ledger_tables as tables
 from storage.database import BUSY_TIMEOUT_S, SharedDatabase, how_to_set_aside, is_damage
 from storage.flights import Flights
@@ -96,6 +97,7 @@ class Ledger:
         )
         self._batches = GroupedWork(self._perform)
         self._flights = Flights()
+        self._happenings = events.Happenings()
 
     def intend(self, records: Sequence[Record]) -> list[Finding]:
         """Announce deliveries; return what is known of each, in order.
@@ -128,10 +130,31 @@ class Ledger:
         """End attempts without proof that the reply was read: the next is Known.  Otherwise as confirm()."""
         self._flights.end_unconfirmed(keys)
 
+    def happened(self, keys: Sequence[bytes], notes: Sequence[str] = ()) -> None:
+        """Let the events of published records, which are in flight here, and others have happened.
+
+        On return a kill does not lose them; no disk is waited for.  After a LedgerError they stay queued, and
+        go with whatever is written next, before the records do.
+        """
+        self._happenings.put(keys, notes)
+        self._submit(_Work())
+
+    def note(self, event: str) -> None:
+        """As happened() for what has no record, but return at once."""
+        self._happenings.put((), (event,))
+
+    def undecided_events(self) -> list[Record]:
+        """Return the records of dead processes whose events are pending: published, or not."""
+        return self._run(events.undecided)
+
+    def bound_events(self, rows: int) -> int:
+        """Delete and count the oldest events that nobody takes, but for so many."""
+        return self._run(lambda connection: events.bound(connection, rows))
+
     @property
     def has_pending(self) -> bool:
         """Tell whether flush() has something to do."""
-        return self._flights.has_endings
+        return self._flights.has_endings or bool(self._happenings)
 
     def flush(self) -> None:
         """Write down what was confirmed, released and withdrawn; not durable, so without a sync."""
@@ -156,7 +179,13 @@ class Ledger:
 
     def prune(self, older_than_s: float) -> int:
         """Delete and count records that old on which nobody works; forget processes dead that long."""
-        return self._run(lambda connection: tables.prune(connection, older_than_s))
+
+        def prune(connection: sqlite3.Connection) -> int:
+            count = tables.prune(connection, older_than_s)
+            events.forget(connection)
+            return count
+
+        return self._run(prune)
 
     def close(self) -> None:
         """Flush, sign off and close; later calls raise LedgerError, further ones of close() do nothing.
@@ -201,8 +230,10 @@ class Ledger:
         intends = [record for work in batch for record in work.intends]
         amends = [record for work in batch for record in work.amends]
         connection = self._file.begin(synced=bool(intends or amends))
-        endings = self._flights.take_endings()
+        happenings, endings = self._happenings.take(), self._flights.take_endings()
         try:
+            if happenings.keys or happenings.notes:
+                events.write(connection, happenings)
             if endings.deletes:
                 tables.delete(connection, endings.deletes, self._mine)
             if endings.releases:
@@ -210,12 +241,14 @@ class Ledger:
             found = self._announce(connection, intends) if intends else {}
             if amends:
                 tables.amend(connection, amends, self._mine)
+                events.announce(connection, amends)
             for work in batch:
                 if work.task is not None:
                     work.task(connection)
             self._file.commit()
         except BaseException:
             self._flights.put_back(endings)
+            self._happenings.put_back(happenings)
             raise
         return found
 
@@ -224,6 +257,7 @@ class Ledger:
         earlier = tables.look_up(connection, [record.key for record in records])
         if not earlier:
             tables.insert(connection, records, self._mine)
+            events.announce(connection, records)
             return {}
         at_work = {owner for owner in {owner for _, owner in earlier} if self._is_elsewhere(owner)}
         found: dict[bytes, Finding] = {
@@ -231,7 +265,9 @@ class Ledger:
         }
         known = [key for key, finding in found.items() if finding is not _IN_FLIGHT]
         tables.claim(connection, known, self._mine)
-        tables.insert(connection, [record for record in records if record.key not in found], self._mine)
+        new = [record for record in records if record.key not in found]
+        tables.insert(connection, new, self._mine)
+        events.announce(connection, new)
         self._flights.forget(found.keys() - known)
         return found
 

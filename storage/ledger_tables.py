@@ -1,4 +1,4 @@
-"""The ledger's two tables, and what its transactions do to them.
+"""The ledger's tables of records and processes, and what its transactions do to them.
 
 Every function runs within a transaction of its caller.  The texts of the statements are constant, so
 each is compiled once per connection.  Statements that settle a record ask for its owner as well: what
@@ -8,7 +8,7 @@ is not ours any more is not ours to change.
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from storage.database import Schema
 from storage.owners import Owner, is_alive
@@ -35,6 +35,17 @@ SCHEMA = Schema(
                 seen INTEGER NOT NULL             -- when it was last found alive
             ) WITHOUT ROWID""",
         ],
+        "events": [
+            # What is to be told of a record's delivery, should it come to that: durable with the record.
+            "CREATE TABLE pending (key BLOB NOT NULL PRIMARY KEY, event TEXT NOT NULL) WITHOUT ROWID",
+            # What has happened, until the sender has taken it; a delivery names its file.
+            """CREATE TABLE happened (
+                number INTEGER PRIMARY KEY,
+                maildir TEXT,
+                name TEXT,
+                event TEXT NOT NULL
+            )""",
+        ],
     },
 )
 
@@ -47,6 +58,7 @@ class Record:
     maildir: str  # absolute, with the folder
     tmp: str  # the name in tmp/
     name: str  # the final name, without flags
+    event: str | None = field(default=None, compare=False)  # to be told once the file is published
 
 
 _INSERT = "INSERT INTO records (key, maildir, tmp, name, owner, created) VALUES (?, ?, ?, ?, ?, ?)"

@@ -96,14 +96,18 @@ class QuotaState:
 
         return self._do(enter)
 
-    def has_room(self, maildir: str) -> None:
-        """Forget that a mailbox was full."""
+    def has_room(self, maildir: str) -> bool:
+        """Forget that a mailbox was full; False if it was not known to be."""
 
-        def clear(connection: sqlite3.Connection) -> None:
-            connection.execute("UPDATE mailbox SET full_since = NULL WHERE maildir = ?", (maildir,))
+        def clear(connection: sqlite3.Connection) -> bool:
+            changed = connection.execute(
+                "UPDATE mailbox SET full_since = NULL WHERE maildir = ? AND full_since IS NOT NULL",
+                (maildir,),
+            ).rowcount
             _tidy(connection)
+            return bool(changed)
 
-        self._do(clear)
+        return self._do(clear)
 
     def change_level(self, before: int, notice: Notice, *, is_told: bool) -> bool:
         """Move a mailbox from one threshold to that of notice, and enter this if it is to be told.

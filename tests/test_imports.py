@@ -16,7 +16,10 @@ MAY_IMPORT = {
         *("storage.server_lock", "storage.watch", "storage.directory", "storage.disk"),
         "storage.thread_rights",
     },
+    "lmtpd.events": {"lmtpd.report", "storage"},
     "lmtpd.delivery": {
+        "lmtpd.events.document",
+        "lmtpd.events.wishes",
         *("lmtpd.recipients", "lmtpd.sieve", "lmtpd.protocol", "lmtpd.report", "storage"),
     },
     "lmtpd.recipients": {"lmtpd.protocol", "storage"},

@@ -54,6 +54,7 @@ def complaints(reading: Reading) -> Iterator[Complaint]:
 def _found(reading: Reading) -> Iterator[Complaint]:
     yield from _workers(reading)
     yield from _space(reading)
+    yield from _events(reading)
     for outcome in ("deferred",):
         for cause, at in reading.by("delivery_last_timestamp_seconds", "cause", outcome=outcome).items():
             if cause in _CAUSES and reading.at - at < RECENT_S:
@@ -72,6 +73,14 @@ def _workers(reading: Reading) -> Iterator[Complaint]:
         yield Complaint(Health.CRITICAL, f"{connections:.0f} connections, over the limit of {limit:.0f}")
     elif connections > 0.9 * limit:
         yield Complaint(Health.WARNING, f"{connections:.0f} connections, close to the limit of {limit:.0f}")
+
+
+def _events(reading: Reading) -> Iterator[Complaint]:
+    for name, since in sorted(reading.by("events_oldest_timestamp_seconds", "receiver").items()):
+        if since and reading.at - since > RECENT_S and reading.total("events_failing", receiver=name):
+            waiting = reading.total("events_queued", receiver=name)
+            text = f"the events' receiver {name} does not take them: {waiting:,.0f} wait; see the log"
+            yield Complaint(Health.WARNING, text)
 
 
 def _space(reading: Reading) -> Iterator[Complaint]:

@@ -41,6 +41,8 @@ def keeper_of(config: Config, service: Service) -> QuotaKeeper | None:
     )
     keeper = QuotaKeeper(service, quotas, rules, lock=config.quota_path.with_suffix(".keeper"))
     quotas.on_seen = keeper.start
+    if service.announcer is not None:
+        quotas.on_crossing = service.announcer.crossed
     # With `hold` the client is answered before the ledger is asked.
     if service.rounds.recognises and service.commit is not Commit.HOLD:
         quotas.expects = service.ledger.may_come_again

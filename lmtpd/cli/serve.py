@@ -4,6 +4,7 @@ import os
 
 import click
 
+from lmtpd.cli.events import events_of
 from lmtpd.cli.failures import Failure
 from lmtpd.cli.options import Settings, takes_settings
 from lmtpd.cli.wiring import build_service, expose
@@ -49,6 +50,7 @@ def serve(settings: Settings) -> int:
             build=build_service,
             reporter=reporter,
             expose=expose,
+            send_events=events_of,
         )
     except CannotStart as exc:
         raise Failure(str(exc), exc.code) from exc

@@ -70,8 +70,23 @@ def _facts(reading: Reading) -> dict[str, object]:
         "phases_s": {phase: _quantiles(reading, phase) for phase in PHASES},
         "ledger": {"octets": reading.of("ledger_octets"), "records": reading.of("ledger_records")},
         "history": {"octets": reading.of("history_octets"), "rows": reading.of("history_rows")},
+        "events": {name: _of_receiver(reading, name) for name in reading.by("events_queued", "receiver")},
         "free_octets": reading.by("free_octets", "place"),
     }
+
+
+def _of_receiver(reading: Reading, name: str) -> dict[str, int]:
+    counts = {
+        fact: int(reading.total(f"events_{metric}", receiver=name))
+        for fact, metric in (
+            ("queued", "queued"),
+            ("sent", "sent_total"),
+            ("failed", "failed_total"),
+            ("dropped", "dropped_total"),
+        )
+    }
+    since = reading.total("events_oldest_timestamp_seconds", receiver=name)
+    return {**counts, "oldest_s": int(max(0.0, reading.at - since)) if since else 0}
 
 
 def _quantiles(reading: Reading, phase: str) -> dict[str, float]:
@@ -101,6 +116,11 @@ def _rows(reading: Reading) -> Iterator[tuple[str, str]]:
         yield phase, f"half within {low * 1000:.3g} ms, 99 % within {high * 1000:.3g} ms"
     yield "ledger", f"{total('ledger_records'):,.0f} records, {octets(total('ledger_octets'))}"
     yield "history", f"{total('history_rows'):,.0f} rows, {octets(total('history_octets'))}"
+    for name in sorted(reading.by("events_queued", "receiver")):
+        facts = _of_receiver(reading, name)
+        age = f", the oldest for {duration(facts['oldest_s'])}" if facts["queued"] else ""
+        counts = f"{facts['sent']:,} sent, {facts['failed']:,} attempts failed, {facts['dropped']:,} dropped"
+        yield f"events {name}", f"{facts['queued']:,} wait{age}; {counts}"
     for place, free in sorted(reading.by("free_octets", "place").items()):
         yield f"free {place}"[:_LABEL_COLUMN], octets(free)
 

@@ -5,8 +5,10 @@ Called in the process that delivers, after every fork: it opens files and starts
 
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 
 from lmtpd.cli.directory import build_directory
+from lmtpd.cli.events import WithRefusals, announcer_of, measured_events, settle_events
 from lmtpd.cli.limits import build_admission
 from lmtpd.cli.notices import build_notices
 from lmtpd.cli.owners import mailbox_disk, place_apart, with_owners
@@ -56,6 +58,9 @@ def build_service(  # Long because every collaborator is made here
     disk, names = mailbox_disk(config), NameSource(config.hostname, owner.token)
     maildirs = Maildirs(disk, names, durable=durable, dead_tokens=dead_tokens)
     _settle(ledger, maildirs, dead_tokens, reporter=reporter)
+    announcer = announcer_of(config, ledger, reporter, token=owner.token)
+    if announcer is not None:
+        settle_events(ledger, maildirs, reporter=reporter)
     intents = Intents(ledger, maildirs, deliver_without_ledger=config.ledger.on_failure == "deliver")
 
     def bury() -> None:
@@ -76,7 +81,10 @@ def build_service(  # Long because every collaborator is made here
         filter=Keep(),
         maildirs=maildirs,
         ledger=ledger,
-        rounds=Rounds(intents if config.delivery.duplicates == "unconfirmed" else None, reporter),
+        rounds=Rounds(
+            intents if config.delivery.duplicates == "unconfirmed" else None, reporter, announcer=announcer
+        ),
+        announcer=announcer,
         reporter=reporter,
         history=history,
         housekeeper=housekeeper,
@@ -87,7 +95,8 @@ def build_service(  # Long because every collaborator is made here
         single_instance=SingleInstance(config.delivery.single_instance),
     )
     service.keeper = keeper_of(config, service)
-    reporter.start(HistoryRows(history))
+    rows = HistoryRows(history)
+    reporter.start(rows if announcer is None else WithRefusals(rows, announcer))
     if service.notices is not None:
         service.notices.start()
     housekeeper.start()
@@ -96,7 +105,7 @@ def build_service(  # Long because every collaborator is made here
 
 def expose(config: Config, board: Board) -> Answer:
     """What the process that shows the metrics answers; called there."""
-    source = FigureSource(config, board)
+    source = FigureSource(config, board, more=partial(measured_events, config))
 
     def answer(accept: str) -> tuple[str, bytes]:
         # Only this process needs the library, and only once somebody asks.

@@ -8,6 +8,7 @@ from contextlib import suppress
 from enum import Enum
 from itertools import combinations
 
+from lmtpd.config.event_checks import check_events, event_warnings
 from lmtpd.config.keys import LISTENERS
 from lmtpd.config.problems import Finding
 from lmtpd.config.recipient_checks import check_recipients, check_sources, needs_site_path, recipient_warnings
@@ -51,6 +52,7 @@ def check(config: Config, needs: Set[Need]) -> Iterator[Finding]:
         config.submission,
         {str(each).removeprefix("tcp:") for each in config.sockets if isinstance(each, TcpListener)},
     )
+    yield from check_events(config, here=Need.PRIVILEGES in needs)
     yield from _metrics(config)
     yield from check_recipients(config)
     if Need.MAILBOXES in needs:
@@ -79,6 +81,7 @@ def warnings(config: Config) -> Iterator[str]:
         yield f"mailboxes.path: the directory {config.mailboxes.path.root} does not exist"
     yield from recipient_warnings(config)
     yield from _limits(config)
+    yield from event_warnings(config)
     if config.owners.model_fields_set and not config.acts_as_recipients:
         yield 'owners: means nothing unless server.run_as is "recipient"'
     if os.geteuid() == 0 and config.server.run_as is None:

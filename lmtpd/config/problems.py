@@ -14,7 +14,8 @@ from lmtpd.config.keys import LISTENERS, unknown_key, written
 from lmtpd.config.places import KeyPath
 from lmtpd.config.values import kind
 
-TABLE_LISTS = (*LISTENERS, "recipients")
+_TAGGED = (*LISTENERS, "recipients")  # whose tables are of several kinds
+TABLE_LISTS = (*_TAGGED, "events")
 SHOWN_CHARACTERS = 80  # of a wrong value; the file has the rest
 
 
@@ -68,7 +69,7 @@ def findings(error: ValidationError) -> Iterator[Finding]:
 
 def _without_tag(path: KeyPath) -> KeyPath:
     """Drop the name that pydantic inserts for the chosen kind of listener or source."""
-    return path[:2] + path[3:] if path[0] in TABLE_LISTS and len(path) > 2 else path
+    return path[:2] + path[3:] if path[0] in _TAGGED and len(path) > 2 else path
 
 
 def _message(path: KeyPath, detail: ErrorDetails) -> str:

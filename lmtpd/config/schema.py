@@ -19,6 +19,7 @@ from pydantic import BeforeValidator, Discriminator, Field, PrivateAttr, Tag
 
 from lmtpd.config import source_values, values
 from lmtpd.config.domains import Detail, Domain, FolderLevels, FolderNames, Layout
+from lmtpd.config.events import Events
 from lmtpd.config.limits import Limits
 from lmtpd.config.origins import Origins
 from lmtpd.config.owners import Owners
@@ -281,6 +282,8 @@ class Config(Section):
     """The promises made to the client."""
     submission: Submission = Submission()
     """Where notices of our own go."""
+    events: tuple[Events, ...] = ()
+    """Tables of receivers that are told what happens."""
     quota: Quota = Quota()
     """What mailboxes may hold."""
     ledger: Ledger = Ledger()
@@ -358,6 +361,11 @@ class Config(Section):
     def outbox_path(self) -> Path:
         """The SQLite file of notices that are owed."""
         return Path(self.state, "outbox.db")
+
+    @property
+    def events_path(self) -> Path:
+        """The SQLite file of events that wait for their receivers."""
+        return Path(self.state, "events.db")
 
     @property
     def metrics_address(self) -> str | tuple[str, int] | None:

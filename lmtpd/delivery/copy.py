@@ -16,7 +16,7 @@ from storage.staging import Staged
 class Copy:
     """The state of one accepted recipient. Confined to the thread of its connection."""
 
-    __slots__ = ("address", "at_work", "file", "folder", "is_hosted", "key", "mailbox",
+    __slots__ = ("address", "at_work", "event", "file", "folder", "is_hosted", "key", "mailbox",
                  "maildir", "occurrence", "original", "outcome", "parameters", "path", "recorded",
                  "reservation", "siblings", "staged", "twin", "unless_known", "waits")  # fmt: skip
 
@@ -38,6 +38,7 @@ class Copy:
         self.is_hosted = False  # staged is the file that the body was written to as it arrived
         self.file = ""
         self.key = b""
+        self.event: str | None = None  # to be told when the copy is delivered
         self.recorded = False  # the ledger has a record of ours for key
         self.waits = False  # another connection delivers under key at this moment
         self.reservation: Reservation | None = None  # of room in a mailbox that has a quota
@@ -66,7 +67,7 @@ class Copy:
         """The intent to publish this copy; call when it is staged."""
         assert self.maildir is not None
         assert self.staged is not None
-        return Record(self.key, self.maildir.path, self.staged.name, self.file)
+        return Record(self.key, self.maildir.path, self.staged.name, self.file, self.event)
 
     def sync(self) -> None:
         """Make what is staged durable in tmp/. StorageError."""

@@ -17,6 +17,7 @@ FLUSH_S = 0.1
 BURY_S = 60.0  # how long the files of a worker that died may lie in a mailbox that another keeps open
 PRUNE_S = 3600.0
 BOUND_S = 60.0  # how long the history may grow over its bound, at a few hundred rows a second
+EVENTS_UNTAKEN = 1_000_000  # some 500 MB, while the process that sends them cannot take them over
 RECORDS_KEPT_S = 7 * 86_400  # Postfix tries for 5 days (maximal_queue_lifetime)
 
 
@@ -85,6 +86,8 @@ class Housekeeper:
                 if time.monotonic() >= bound_at:
                     bound_at = time.monotonic() + BOUND_S
                     self._history.prune(self._history_days)
+                    if count := self._ledger.bound_events(EVENTS_UNTAKEN):
+                        self._reporter.event(Level.ERROR, "events_dropped", count=count, reason="untaken")
             except (LedgerError, HistoryError) as exc:
                 self._alarm(exc)
             except Exception as exc:  # noqa: BLE001 a bug here must not end the thread

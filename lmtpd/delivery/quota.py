@@ -68,6 +68,7 @@ class Quotas:
         self._full: set[str] = set()  # mailboxes that some process has found full; a hint, no more
         self._seen: dict[str, Seen] = {}
         self.expects: Callable[[str], bool] | None = None  # whether mail for a Maildir may come again
+        self.on_crossing: Callable[[str, Mailbox, Standing], None] | None = None  # whom events are told by
         self.on_seen: Callable[[], None] | None = None  # called once, when there is something to keep
 
     def box_of(self, mailbox: Mailbox, folder: str | None = None) -> QuotaBox | None:
@@ -122,12 +123,15 @@ class Quotas:
         if self._full and mailbox.maildir.path in self._full:
             self._full.discard(mailbox.maildir.path)
             with suppress(QuotaStateError):  # the mailbox counts as full a little longer
-                self.state.has_room(mailbox.maildir.path)
+                if self.state.has_room(mailbox.maildir.path) and self.on_crossing is not None:
+                    self.on_crossing("has_room", mailbox, reservation.standing)
         return reservation
 
     def when_full(self, mailbox: Mailbox, full: Full) -> Deferred | Refused:
         """Tell what a full mailbox means for a message: by setting, and by how long it has been full."""
         patience_s = self._rules.patience_s
+        if self.on_crossing is not None and full.standing.is_certain:
+            self._note_filled(mailbox, full.standing)
         if patience_s is None or not full.standing.is_certain:
             return Deferred(Cause.QUOTA, str(full))
         if patience_s == 0:
@@ -180,6 +184,18 @@ class Quotas:
     def note_full(self, paths: set[str]) -> None:
         """Learn which mailboxes other processes have found full."""
         self._full |= paths
+
+    def _note_filled(self, mailbox: Mailbox, standing: Standing) -> None:
+        path = mailbox.maildir.path
+        if path in self._full or self.on_crossing is None:
+            return
+        with suppress(QuotaStateError):  # the next refusal tells it
+            now = self._clock()
+            is_new = self.state.is_full(path, now, mailbox.address) == now
+            self._full.add(path)
+            self._call_keeper()
+            if is_new:
+                self.on_crossing("full", mailbox, standing)
 
     def _note_seen(self, seen: Seen) -> None:
         if len(self._seen) < SEEN:

@@ -18,7 +18,7 @@ from lmtpd.delivery.quota_notice import HYSTERESIS, is_worth_telling, level_of, 
 from lmtpd.delivery.quota_truth import Truth
 from lmtpd.delivery.service import Service
 from lmtpd.protocol.addresses import Address, AddressError, parse_path
-from lmtpd.recipients.mailbox import Mailbox
+from lmtpd.recipients.mailbox import Mailbox, own_address
 from lmtpd.report.records import Level
 from storage.quota import Standing
 from storage.quota_state import Notice, QuotaStateError, Remembered
@@ -148,7 +148,7 @@ class QuotaKeeper:
             notice = Notice(
                 id=0,
                 maildir=path,
-                address=owner_of(mailbox),
+                address=own_address(mailbox),
                 level=level,
                 at=self._clock(),
                 octets=usage.octets,
@@ -156,11 +156,15 @@ class QuotaKeeper:
                 limit=str(standing.limit),
             )
             is_told = bool(self._rules.thresholds) and is_worth_telling(known.level, level)
-            state.change_level(known.level, notice, is_told=is_told)
+            announcer = self._service.announcer
+            if state.change_level(known.level, notice, is_told=is_told) and announcer and is_told:
+                crossed = "warning" if level else "below_warnings"
+                announcer.crossed(crossed, mailbox, standing, percent=level or None)
             self._refresh_at = 0.0
             self._refresh()
         if known.full_since is not None and share < 1 - HYSTERESIS:
-            state.has_room(path)
+            if state.has_room(path) and self._service.announcer is not None:
+                self._service.announcer.crossed("has_room", mailbox, standing)
             self._refresh_at = 0.0
 
     # -- for all workers
@@ -231,14 +235,6 @@ class QuotaKeeper:
         except (OSError, subprocess.TimeoutExpired) as exc:
             return str(exc)
         return "" if done.returncode == 0 else f"exit code {done.returncode}"
-
-
-def owner_of(mailbox: Mailbox) -> str:
-    """Return the address of a mailbox itself, without the detail, or the alias, that a message had."""
-    local, _, domain = mailbox.user.rpartition("@")
-    if not local:
-        local, domain = mailbox.user, mailbox.address.rpartition("@")[2]
-    return str(Address(local, domain)) if domain else mailbox.address
 
 
 def _parsed(text: str) -> Address | None:

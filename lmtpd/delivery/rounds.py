@@ -20,6 +20,7 @@ from functools import partial
 from threading import Lock
 
 from lmtpd.delivery import alias
+from lmtpd.delivery.announcing import Announcer
 from lmtpd.delivery.committer import Committer
 from lmtpd.delivery.copy import Copy
 from lmtpd.delivery.intent import Intents
@@ -77,9 +78,12 @@ _Waiting = tuple[Delivery, Callable[[], None]]  # and whom to tell
 class Rounds:
     """Takes deliveries through the steps. One per worker, safe for all its threads."""
 
-    def __init__(self, intents: Intents | None, reporter: Reporter) -> None:
+    def __init__(
+        self, intents: Intents | None, reporter: Reporter, *, announcer: Announcer | None = None
+    ) -> None:
         """intents: None if retries are not to be recognised."""
         self._intents = intents
+        self._announcer = announcer
         self._reporter = reporter
         self._lock = Lock()  # guards the next
         self._committers: dict[int, Committer[_Waiting]] = {}  # by file system
@@ -227,6 +231,8 @@ class Rounds:
             delivery.timing.recorded()
             published += self._publish(delivery)
         self._settle(published, sync)
+        if self._announcer is not None:
+            self._announcer.tell(copy for delivery in deliveries for copy in delivery.copies)
 
     def _publish(self, delivery: Delivery) -> list[Copy]:
         """Publish what is staged and recorded, if the client still wants it; return what is published."""

@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Protocol
 
 from lmtpd.delivery.admission import Admission
+from lmtpd.delivery.announcing import Announcer
 from lmtpd.delivery.headers import DateClock
 from lmtpd.delivery.headings import SingleInstance
 from lmtpd.delivery.housekeeping import Housekeeper
@@ -61,6 +62,7 @@ class Service:
     )
     single_instance: SingleInstance = SingleInstance.OFF
     refuses_loops: bool = True  # a message whose Delivered-To names the mailbox (RFC 5321 6.3)
+    announcer: Announcer | None = None  # None: nobody asked for events
     notices: Notices | None = None  # None: DSN is not offered
     admission: Admission | None = None  # None: no limits on recipients
     dates: DateClock = field(default_factory=DateClock)

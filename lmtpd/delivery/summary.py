@@ -141,6 +141,20 @@ class Summary:
             received=self._received,
         )
 
+    def facts_of(self, copy: Copy) -> dict[str, object]:
+        """What an event tells of a copy that is about to be delivered."""
+        return {
+            "recipient": copy.address,
+            "original_recipient": copy.original,
+            "sender": f"<{self._sender()}>",
+            "message_id": self._message_id,
+            "queue_id": self._queue_id,
+            "transaction": self._id,
+            "folder": copy.folder or "",
+            "octets": self._octets,
+            "client": self._client,
+        }
+
     def of_refusal(
         self, path: bytes, reply: Reply, *, cause: str, detail: str, resolve_s: float = 0.0
     ) -> RecipientReport:

@@ -117,9 +117,10 @@ class Transaction:
         if refusal is not None:
             for copy in self._copies:
                 copy.outcome = copy.outcome or refused_by(refusal)
-        return self._delivery(
-            self._copies, partial(self._stager.write, message=message, spool=self._spool), client
-        )
+        write: Callable[[Copy], None] = partial(self._stager.write, message=message, spool=self._spool)
+        if self._service.announcer is not None:
+            write = self._service.announcer.announcing(write, self._summary)
+        return self._delivery(self._copies, write, client)
 
     def replies(self) -> Iterator[Reply]:
         """The delivery has had its round: yield a reply for each recipient, and report it."""

@@ -45,6 +45,14 @@ class Mailbox:
     alias: str = ""  # the address that stood for this one, where the client named an alias
 
 
+def own_address(mailbox: Mailbox) -> str:
+    """Return the address of a mailbox itself, without the detail, or the alias, that a message had."""
+    local, _, domain = mailbox.user.rpartition("@")
+    if not local:
+        local, domain = mailbox.user, mailbox.address.rpartition("@")[2]
+    return str(Address(local, domain)) if domain else mailbox.address
+
+
 @dataclass(frozen=True, slots=True)
 class Unknown:
     """There is no such mailbox, and we are sure of it."""

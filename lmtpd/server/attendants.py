@@ -1,9 +1,10 @@
-"""Children of the supervisor that serve no client: one watches the configuration, one shows the metrics.
+"""Children of the supervisor that serve no client: they watch the configuration, show metrics, send events.
 
 The rule: mail does not depend on them. One that dies is replaced after a pause, and the log says so.
 """
 
 import math
+import signal
 import time
 from collections.abc import Callable, Iterable
 from socket import socket
@@ -21,9 +22,16 @@ Main = Callable[[socket], int]
 class Attendant:
     """One of them, and when it is due."""
 
-    def __init__(self, name: str, prepare: Callable[[Config], Main | None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        prepare: Callable[[Config], Main | None],
+        *,
+        ended_by: signal.Signals = signal.SIGKILL,
+    ) -> None:
         """prepare: from a configuration to what the child runs; None: it has nothing to do."""
         self.name = name
+        self._ended_by = ended_by
         self._prepare = prepare
         self._child: Child | None = None
         self._starts_at = 0.0
@@ -57,10 +65,10 @@ class Attendant:
         self.end()
 
     def end(self) -> None:
-        """End it at once: it has nothing to lose."""
+        """End it: at once, unless it has something to leave in order."""
         self._is_unwanted = True
         for child in self.children:
-            child.kill()
+            child.end(self._ended_by)
 
     def bury(self) -> bool:
         """Forget the process, which has ended; tell whether that was its own idea."""

@@ -58,9 +58,13 @@ class Child:
         pid, status = os.waitpid(self.pid, os.WNOHANG)
         return os.waitstatus_to_exitcode(status) if pid else None
 
+    def end(self, number: signal.Signals) -> None:
+        """Send it a signal. Only while it has not been waited for: until then its process id is its own."""
+        os.kill(self.pid, number)
+
     def kill(self) -> None:
-        """End it at once. Only while it has not been waited for: until then its process id is its own."""
-        os.kill(self.pid, signal.SIGKILL)
+        """End it at once, as end() does."""
+        self.end(signal.SIGKILL)
 
 
 class Closable(Protocol):

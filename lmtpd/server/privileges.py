@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+from collections.abc import Iterable
 from typing import ClassVar
 
 from lmtpd.config.owners import Owners
@@ -33,6 +34,14 @@ class _Set(ctypes.Structure):
     _fields_: ClassVar = [(name, ctypes.c_uint32) for name in ("effective", "permitted", "inheritable")]
 
 
+def act_for_events() -> None:
+    """Give up, in a process that stays root and only runs commands, all but becoming and ending others.
+
+    Before any thread exists: those that are made later have the same. OSError.
+    """
+    _limit_capabilities({"CAP_SETGID", "CAP_SETUID", "CAP_KILL"})
+
+
 def stay_root(owners: Owners) -> None:
     """Give up root's groups and most of its capabilities, and try whether one can act as somebody else.
 
@@ -41,7 +50,7 @@ def stay_root(owners: Owners) -> None:
     os.umask(0o077)
     try:
         os.setgroups([])
-        _limit_capabilities()
+        _limit_capabilities(_KEPT)
         probe(Rights(owners.first_uid, owners.first_uid, owners.gids))
     except OSError as exc:
         raise CannotStart(f"{_WHY}: {exc.strerror}. {_NEEDED}", os.EX_NOPERM) from exc
@@ -56,11 +65,11 @@ _NEEDED = (
 )
 
 
-def _limit_capabilities() -> None:
+def _limit_capabilities(names: Iterable[str]) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     with open(_LAST_CAP, encoding="ascii") as file:
         last = int(file.read())
-    kept = frozenset(_KEPT.values())
+    kept = frozenset(_KEPT[name] for name in names)
     for number in range(last + 1):
         if number not in kept:
             # Without CAP_SETPCAP they stay in the bounding set, where they are good for nothing.

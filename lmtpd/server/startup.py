@@ -53,6 +53,17 @@ def drop_privileges(entry: pwd.struct_passwd) -> None:
     os.setresuid(entry.pw_uid, entry.pw_uid, entry.pw_uid)
 
 
+def refuse_fixed_keys(running: Config, wanted: Config) -> None:
+    """Raise CannotStart for what only a new start can change: our lock and our user."""
+    for key, before, after in (
+        ("state", running.state, wanted.state),
+        ("ledger.url", running.ledger_path, wanted.ledger_path),
+        ("server.run_as", running.server.run_as, wanted.server.run_as),
+    ):
+        if before != after:
+            raise CannotStart(f"{key} changes with a restart only", os.EX_CONFIG)
+
+
 def _make_directory(path: str, owner: pwd.struct_passwd | None) -> None:
     try:
         for made in make_path(Disk(), path):

@@ -15,14 +15,14 @@ from collections.abc import Callable
 from lmtpd.config import Config, ConfigError
 from lmtpd.report.records import Level
 from lmtpd.report.reporter import Reporter
-from lmtpd.server.attendants import Attendant
+from lmtpd.server.attendants import Attendant, Main
 from lmtpd.server.board import Board
 from lmtpd.server.children import HANDLED, Child, Closable
 from lmtpd.server.errors import CannotStart
 from lmtpd.server.exporter import Expose, exporter_of
 from lmtpd.server.generation import BuildService, Generation
 from lmtpd.server.listeners import open_listeners
-from lmtpd.server.startup import become_server
+from lmtpd.server.startup import become_server, refuse_fixed_keys
 from lmtpd.server.systemd import adopt_sockets, notify
 from lmtpd.server.tls import tls_context
 from lmtpd.server.watcher import watcher_of
@@ -34,14 +34,23 @@ OLD_GENERATIONS = 8  # that may wait for their clients to leave; earlier ones ar
 
 
 def run(
-    config: Config, reload: Callable[[], Config], *, build: BuildService, reporter: Reporter, expose: Expose
+    config: Config,
+    reload: Callable[[], Config],
+    *,
+    build: BuildService,
+    reporter: Reporter,
+    expose: Expose,
+    send_events: Callable[[Config], Main | None],
 ) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code. Raises CannotStart.
 
     reload makes the new configuration after SIGHUP, or raises ConfigError. build makes a worker's service,
-    expose what the metrics' process answers; both are called there, after the fork.
+    expose what the metrics' process answers; both are called there, after the fork. send_events makes what
+    the events' process runs.
     """
-    return Supervisor(config, reload, build=build, reporter=reporter, expose=expose).run()
+    return Supervisor(
+        config, reload, build=build, reporter=reporter, expose=expose, send_events=send_events
+    ).run()
 
 
 class Supervisor:
@@ -55,6 +64,7 @@ class Supervisor:
         build: BuildService,
         reporter: Reporter,
         expose: Expose,
+        send_events: Callable[[Config], Main | None],
     ) -> None:
         self._config = config
         self._reload = reload
@@ -64,6 +74,7 @@ class Supervisor:
         self._attendants = (
             Attendant("watcher", watcher_of),
             Attendant("metrics", lambda config: exporter_of(config, self._board, expose)),
+            Attendant("events", send_events, ended_by=signal.SIGTERM),
         )
         self._signals: list[int] = []
         self._wake, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -219,7 +230,8 @@ class Supervisor:
             self._drop_listeners(old, kept_by=coming)
             old.tell(RETIRE)
             self._leaving.append(old)
-            self._attendants[1].renew()
+            for attendant in self._attendants[1:]:
+                attendant.renew()
         name = "started" if old is None else "reloaded"
         self._reporter.event(Level.NOTICE, name, listen=where, workers=workers)
         notify(os.environ, "READY=1")
@@ -232,7 +244,7 @@ class Supervisor:
             self._abandon(self._coming, current)
         try:
             config = self._reload()
-            _refuse_fixed_keys(current.config, config)
+            refuse_fixed_keys(current.config, config)
             tls = tls_context(config.tls)
             listeners = open_listeners(config.sockets, held=current.listeners)
         except (ConfigError, CannotStart) as exc:
@@ -286,14 +298,3 @@ class Supervisor:
                 listening.remove()
         for attendant in self._attendants:
             attendant.end()
-
-
-def _refuse_fixed_keys(running: Config, wanted: Config) -> None:
-    """Raise CannotStart for what only a new start can change: our lock and our user."""
-    for key, before, after in (
-        ("state", running.state, wanted.state),
-        ("ledger.url", running.ledger_path, wanted.ledger_path),
-        ("server.run_as", running.server.run_as, wanted.server.run_as),
-    ):
-        if before != after:
-            raise CannotStart(f"{key} changes with a restart only", os.EX_CONFIG)

@@ -70,6 +70,8 @@ def tables() -> Iterator[Table]:
             for kind, section in SOURCES.items():
                 settings = list(_settings(section, f"{name}.{kind}"))
                 yield Table(f'[[recipients]] source = "{kind}"', _meaning(section, "source"), settings)
+        elif name == "events":
+            yield Table("[[events]]", about[name], list(_settings(sections[0], name)))
         elif name == "domains":
             yield Table('[domains."DOMAIN"]', about[name], list(_settings(sections[0], name)))
         elif name == "aliases":

@@ -17,7 +17,7 @@ def served(monkeypatch):
     """The calls of the supervisor, which serves nothing here."""
     calls = []
 
-    def run(config, reload, *, build, reporter, expose):
+    def run(config, reload, *, build, reporter, expose, send_events):
         calls.append((config, reload))
         return os.EX_OK
 
@@ -92,7 +92,7 @@ def test_warnings_are_logged_at_the_start(served, capfd):
 
 
 def test_server_that_cannot_start_says_why_in_one_line(monkeypatch, capsys):
-    def run(config, reload, *, build, reporter, expose):
+    def run(config, reload, *, build, reporter, expose, send_events):
         raise CannotStart("unix:/run/lmtpd.sock: another process serves that socket", os.EX_CANTCREAT)
 
     monkeypatch.setattr("lmtpd.server.supervisor.run", run)

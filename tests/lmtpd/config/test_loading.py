@@ -163,8 +163,8 @@ def test_every_key_of_the_contract_is_known(tmp_path):
     assert config.ledger_path == Path("/var/lib/lmtpd/other.db")
     assert config.postmaster == "admin@example.org"
     defaults = [key for path, _ in effective(config) if config.sources[key := written(path)] == "default"]
-    # The first stands alone, the others exclude submission.sendmail and metrics.unix.
-    assert defaults == ['domains."example.org".same_as', "submission.smtp", "metrics.tcp"]
+    # The first stands alone, the others exclude submission.sendmail and metrics.unix; events is a list.
+    assert defaults == ['domains."example.org".same_as', "submission.smtp", "events", "metrics.tcp"]
 
 
 def test_paths_count_from_the_working_directory(tmp_path, monkeypatch):

@@ -69,6 +69,7 @@ def test_defaults_are_those_of_the_contract():  # Long because every key is name
         "delivery.deadline_s": 240,
         "submission.smtp": None,
         "submission.sendmail": None,
+        "events": [],
         "quota.default": "0",
         "quota.full": "defer",
         "quota.folders": [],

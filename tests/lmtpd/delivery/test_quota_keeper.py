@@ -3,9 +3,10 @@ from dataclasses import replace
 
 import pytest
 
-from lmtpd.delivery.quota_keeper import AGAIN_S, GIVE_UP_S, KeeperRules, QuotaKeeper, owner_of
+from lmtpd.delivery.quota_keeper import AGAIN_S, GIVE_UP_S, KeeperRules, QuotaKeeper
 from lmtpd.delivery.quota_truth import FULL_S
 from lmtpd.protocol.addresses import Address
+from lmtpd.recipients.mailbox import own_address
 from storage.quota_state import QuotaState
 from tests.support.quotas import lines_of, make_maildir, put
 from tests.support.services import BODY, A, codes, deliver, files, make_service, quota_rules
@@ -290,5 +291,5 @@ def test_the_owner_has_no_detail(tmp_path, keeping):
     service, _ = keeping()
     mailbox = service.directory.find(Address("a+lists", "example.org"))
 
-    assert owner_of(mailbox) == "a@example.org"
-    assert owner_of(replace(mailbox, user="b@example.net")) == "b@example.net"
+    assert own_address(mailbox) == "a@example.org"
+    assert own_address(replace(mailbox, user="b@example.net")) == "b@example.net"

@@ -35,7 +35,7 @@ def test_every_reply_says_what_brought_it_about_and_what_to_do(described):
 
 def test_settings_are_those_that_check_shows(tmp_path):
     shown = {".".join(str(part) for part in path) for path, _ in effective(from_text(tmp_path, ""))}
-    nothing_to_show = {"listen", "policy", "socketmap", "tls", "domains", "recipients.0.source"}
+    nothing_to_show = {"listen", "policy", "socketmap", "tls", "domains", "recipients.0.source", "events"}
 
     assert shown - nothing_to_show <= {setting.key for setting in ALL_SETTINGS}
 

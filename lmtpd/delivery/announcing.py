@@ -1,0 +1,109 @@
+"""What is told of deliveries, refusals and quotas to whoever asked for events.
+
+A delivery's event is part of its ledger record (storage/ledger_events.py): durable before the rename, said to
+have happened before the reply. The rest is written at the next occasion, a tenth of a second away.
+Nothing here waits for a receiver, and nothing can change a reply.
+"""
+
+import itertools
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+from lmtpd.delivery.copy import Copy
+from lmtpd.delivery.outcomes import Delivered
+from lmtpd.delivery.summary import Summary
+from lmtpd.events.document import composed, delivered, identified
+from lmtpd.events.wishes import Wish, wanted
+from lmtpd.recipients.mailbox import Mailbox, own_address
+from lmtpd.report.records import Level, RecipientReport
+from lmtpd.report.reporter import Reporter
+from storage.ledger import Ledger, LedgerError
+from storage.quota import Standing
+
+
+class Announcer:
+    """One per worker, safe for all its threads."""
+
+    def __init__(self, ledger: Ledger, wishes: Sequence[Wish], reporter: Reporter, *, token: str) -> None:
+        self._ledger = ledger
+        self._wishes = wishes
+        self._reporter = reporter
+        self._token = token  # of this process
+        self._count = itertools.count()
+        self._failing = False
+
+    def announcing(self, write: Callable[[Copy], None], summary: Summary) -> Callable[[Copy], None]:
+        """Let what writes a copy prepare its event as well."""
+
+        def write_and_announce(copy: Copy) -> None:
+            write(copy)
+            about = own_address(copy.mailbox)
+            if copy.outcome is None and wanted(self._wishes, "delivered", about):
+                copy.event = composed("delivered", about, time.time(), summary.facts_of(copy))
+
+        return write_and_announce
+
+    def tell(self, copies: Iterable[Copy]) -> None:
+        """These have been through a round: let the events of those that are delivered have happened.
+
+        On return no kill of this process takes them back. Never raises.
+        """
+        keys, notes = [], []
+        for copy in copies:
+            if copy.event is None or not isinstance(copy.outcome, Delivered):
+                continue
+            if copy.recorded:
+                keys.append(copy.key)
+            elif copy.maildir is not None:  # delivered although the ledger fails
+                notes.append(delivered(copy.event, copy.maildir.path, copy.outcome.file))
+            copy.event = None
+        if not keys and not notes:
+            return
+        try:
+            self._ledger.happened(keys, notes)
+            self._failing = False
+        except LedgerError as exc:
+            # They are queued, and with the records on the disk, too.
+            if not self._failing:
+                self._failing = True
+                self._reporter.event(Level.ALERT, "events_delayed", error=str(exc))
+        except Exception as exc:  # noqa: BLE001 a bug here must not turn a delivery into a failure
+            self._reporter.bug(exc, task="events")
+
+    def refused(self, reports: Iterable[RecipientReport]) -> None:
+        """Tell of those whom a message was refused for, or deferred. Returns at once."""
+        for report in reports:
+            if report.outcome in ("refused", "deferred") and wanted(
+                self._wishes, report.outcome, report.recipient
+            ):
+                facts = {
+                    "recipient": report.recipient,
+                    "original_recipient": report.original_recipient,
+                    "sender": f"<{report.sender}>",
+                    "message_id": report.message_id,
+                    "queue_id": report.queue_id,
+                    "transaction": report.id,
+                    "octets": report.octets,
+                    "client": report.client,
+                    "reply": report.reply,
+                    "cause": report.cause,
+                }
+                event = composed(report.outcome, report.recipient, report.at, facts)
+                self._ledger.note(identified(event, self._token, str(next(self._count))))
+
+    def crossed(
+        self, state: str, mailbox: Mailbox, standing: Standing, *, percent: int | None = None
+    ) -> None:
+        """Tell that a mailbox's use has crossed a line. Returns at once."""
+        about = own_address(mailbox)
+        if wanted(self._wishes, "quota", about):
+            facts = {
+                "state": state,
+                "percent": percent,
+                "used_octets": standing.usage.octets,
+                "used_messages": standing.usage.messages,
+                "limit": str(standing.limit),
+                "maildir": mailbox.maildir.path,
+            }
+            event = composed("quota", about, time.time(), facts)
+            self._ledger.note(identified(event, self._token, str(next(self._count))))
