@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "lmtpd.recipients": {"lmtpd.protocol", "storage"},
     "lmtpd.sieve": {"lmtpd.protocol"},
     "lmtpd.report": {"storage"},
+    "lmtpd.web": {"lmtpd.report.formats", "storage.reading"},
     "lmtpd.config": {"storage.quota_limit", "lmtpd.recipients.query"},  # values, parsed
     "lmtpd.protocol": set(),
     # Which mailboxes there are is the configuration's to say, and the recipient sources', put together there.
@@ -64,6 +65,7 @@ PURE_LIBRARY = {
 ONLY_IN = {
     "psycopg": {"lmtpd/recipients/postgresql.py"},
     "ldap3": {"lmtpd/recipients/ldap.py"},
+    "datasette": {"lmtpd/web/application.py", "lmtpd/web/database.py"},
     "sqlite_utils": {"storage/database.py"},
     "watchdog": {"storage/watch.py"},
 }
@@ -160,7 +162,7 @@ def test_library_is_used_in_one_place_only(library):
 
 def test_storage_and_recipients_use_declared_libraries_only():
     declared = {"sqlite_utils", "watchdog", "click", "rich", "pydantic", "pydantic_core", "prometheus_client"}
-    declared |= {"psycopg", "ldap3"}
+    declared |= {"psycopg", "ldap3", "datasette", "uvicorn"}
 
     found = [
         (source, entry)

@@ -18,6 +18,7 @@ COMMANDS = {
     "doctor": "Find what is wrong around the server, and the line that mends it.",
     "status": "Show a running server's figures.",
     "top": "Show a running server's figures, live.",
+    "web": "Show the history in a browser.",
     "init": "Write a configuration and systemd units for this host.",
     "manual": "Write manual pages and shell completion.",
 }

@@ -13,6 +13,7 @@ from lmtpd.cli.messages import attempts_of, find_behind, find_message
 from lmtpd.cli.options import Settings, as_json, takes_settings
 from lmtpd.cli.queries import Query, questions
 from lmtpd.cli.whereabouts import whereabouts
+from lmtpd.config import Config
 from lmtpd.report.formats import escaped, timestamp
 from storage.folders import Layout
 from storage.history import History, HistoryError, HistoryRow
@@ -51,6 +52,10 @@ def trace(settings: Settings, *, query: str | None, limit: int, follow: bool, as
     alternatives = questions(query, now=time.time()) if query is not None else [Query()]
     history, layout = History(config.history_path), Layout(config.mailboxes.layout)
     try:
+        if as_json and query is not None and not follow:
+            objects = facts(config, query, limit)
+            click.echo(json.dumps(objects, indent=2))
+            return _ending(query, bool(objects))
         if follow:
             return _follow(history, alternatives, layout=layout, limit=limit if query else 0, as_json=as_json)
         rows = find_message(history, alternatives, limit)
@@ -58,13 +63,21 @@ def trace(settings: Settings, *, query: str | None, limit: int, follow: bool, as
         raise Failure(f"the history cannot be read: {exc}", os.EX_NOINPUT) from exc
     found = [(row, whereabouts(row, layout)) for row in rows]
     attempts = attempts_of(rows)
-    if as_json:
-        click.echo(json.dumps([_object(row, now, attempts) for row, now in found], indent=2))
-    else:
-        click.echo("\n\n".join("\n".join(_lines(row, now, attempts)) for row, now in found), nl=bool(found))
+    click.echo("\n\n".join("\n".join(_lines(row, now, attempts)) for row, now in found), nl=bool(found))
+    return _ending(query or "", bool(found))
+
+
+def _ending(query: str, found: bool) -> int:  # noqa: FBT001 - one meaning only
     if not found:
-        click.echo(f"lmtpd: nothing is known of {escaped(query or '')}", err=True)
+        click.echo(f"lmtpd: nothing is known of {escaped(query)}", err=True)
     return os.EX_OK if found else EX_NOTHING_FOUND
+
+
+def facts(config: Config, query: str, limit: int) -> list[dict[str, object]]:
+    """Return what --json prints.  Raises Failure for a time that is none, and HistoryError."""
+    rows = find_message(History(config.history_path), questions(query, now=time.time()), limit)
+    layout, attempts = Layout(config.mailboxes.layout), attempts_of(rows)
+    return [_object(row, whereabouts(row, layout), attempts) for row in rows]
 
 
 def _follow(history: History, alternatives: list[Query], *, layout: Layout, limit: int, as_json: bool) -> int:
