@@ -31,17 +31,15 @@ auth_username_format = %Lu
 first_valid_uid = 1
 first_valid_gid = 1
 mail_fsync = always
-mail_location = maildir:{mail}/%d/%n:LAYOUT={layout}:INDEX={index}/%u
+mail_location = maildir:{maildir}:LAYOUT={layout}:INDEX={index}/%u
 recipient_delimiter = +
 lmtp_save_to_detail_mailbox = no
 
 passdb {{
-  driver = static
-  args = password={password}
+  {passdb}
 }}
 userdb {{
-  driver = static
-  args = uid={owner} gid={owner} home={home}/%u allow_all_users=yes
+  {userdb}
 }}
 namespace inbox {{
   inbox = yes
@@ -80,8 +78,12 @@ service anvil {{
 class Dovecot:
     """A running instance; see `dovecot` for how to get one."""
 
-    def __init__(self, folder: Path, mail: Path, layout: str = "maildir++") -> None:
+    def __init__(
+        self, folder: Path, mail: Path, layout: str = "maildir++", *, users: Path | None = None
+    ) -> None:
+        """users: a passwd-file; without, everybody exists and has a mailbox below mail."""
         self.folder = folder
+        self._users = users
         self.layout = layout
         self.mail = mail
         self.lmtp_socket = folder / "lmtp"
@@ -100,18 +102,27 @@ class Dovecot:
             CONFIG.format(
                 **paths,
                 log=self.log_file,
-                mail=self.mail,
+                **self._who(paths["home"]),
                 layout=self.layout,
                 lmtp=self.lmtp_socket,
                 imap=self.imap_socket,
-                password=PASSWORD,
-                owner=OWNER,
             )
         )
         command = [program("dovecot"), "-F", "-c", str(config)]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
         for path in (self.lmtp_socket, self.imap_socket):
             wait_for(lambda path=path: self._answers(path), f"an answer on {path}")  # type: ignore[misc]
+
+    def _who(self, home: Path) -> dict[str, str]:
+        if self._users is not None:
+            file = f"driver = passwd-file\n  args = {self._users}"
+            return {"passdb": file, "userdb": file, "maildir": "~/Maildir"}
+        ids = f"uid={OWNER} gid={OWNER} home={home}/%u allow_all_users=yes"
+        return {
+            "passdb": f"driver = static\n  args = password={PASSWORD}",
+            "userdb": f"driver = static\n  args = {ids}",
+            "maildir": f"{self.mail}/%d/%n",
+        }
 
     def _answers(self, path: Path) -> bool:
         assert self._process is not None
@@ -163,11 +174,14 @@ class _UnixImap(imaplib.IMAP4):
 
 
 @contextmanager
-def dovecot(mail: Path, layout: str = "maildir++") -> Iterator[Dovecot]:
-    """Run a Dovecot whose users' Maildirs are `mail`/DOMAIN/USER, all of them belonging to OWNER."""
+def dovecot(mail: Path, layout: str = "maildir++", *, users: Path | None = None) -> Iterator[Dovecot]:
+    """Run a Dovecot whose users' Maildirs are `mail`/DOMAIN/USER, all of them belonging to OWNER.
+
+    With users, a passwd-file, they are those in it, and their Maildirs at home.
+    """
     need("root", "dovecot")
     with public_folder("dovecot") as folder:
-        instance = Dovecot(folder, mail, layout)
+        instance = Dovecot(folder, mail, layout, users=users)
         try:
             instance.start()
             yield instance
