@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.figures import figure, wait_for_figure
 from tests.support.polling import wait_for
 from tests.support.requirements import need
 from tests.support.server import Server
@@ -73,6 +74,7 @@ def test_a_full_file_system_is_left_alone_and_found_again_when_there_is_room(tmp
         assert "cause=file_system " in log_of(server, "left alone for a while after: ")
         log_of(server, "file_system_left_alone level=alert")
         log_of(server, "file_system_in_use_again level=notice")
+        wait_for(lambda: figure(server, "deliveries_total", "deferred", "4xx", "file_system"), "its figure")
 
 
 def test_a_sender_that_sends_too_much_is_deferred_and_others_are_not(tmp_path):
@@ -83,6 +85,7 @@ def test_a_sender_that_sends_too_much_is_deferred_and_others_are_not(tmp_path):
         assert answered == ["250 2.0.0", "250 2.0.0", "451 4.7.28"]
         assert others == ["250 2.0.0"] * 2
         assert "busy@example.net: more than 2 recipients a minute" in log_of(server, "cause=sender_rate")
+        wait_for_figure(server, 1, "deliveries_total", "deferred", "4xx", "sender_rate")
 
 
 def test_below_the_floor_mail_waits(tmp_path):
@@ -94,6 +97,7 @@ def test_below_the_floor_mail_waits(tmp_path):
 
         assert [f"{reply.code} {reply.status}" for reply in refused] == ["452 4.3.1"]
         log_of(server, "cause=free_space")
+        wait_for_figure(server, 1, "deliveries_total", "deferred", "4xx", "free_space")
 
 
 def test_a_body_that_drips_is_cut_off_and_told_in_the_log(tmp_path):

@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from lmtpd.report.metrics import METRICS, PHASES
 from lmtpd.server.exporter import fetch
+from tests.support.figures import figures, samples, wait_for_figure
 from tests.support.lmtp_client import LmtpClient
 from tests.support.polling import wait_for
 from tests.support.server import Server, free_port
@@ -22,41 +22,11 @@ RECEIVED = b"Received: by mx.example.net (Postfix) id 4XYZ; Tue, 24 Nov 2020 10:
 MESSAGE = RECEIVED + b"Subject: x\r\n\r\nhello\r\n"
 ME = "me@example.org"
 
-Samples = dict[tuple[str, frozenset[str]], float]
-
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     with Server(tmp_path) as server:
         yield server
-
-
-def samples(address: str | tuple[str, int]) -> Samples:
-    text = fetch(address, accept="", timeout_s=10).decode()
-    return {
-        (sample.name.removeprefix("lmtpd_"), frozenset(sample.labels.values())): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
-
-
-def figures(server: Server) -> Samples:
-    return wait_for(partial(_samples_or_none, str(server.state / "metrics.sock")), "the metrics")
-
-
-def _samples_or_none(address: str | tuple[str, int]) -> Samples:
-    try:
-        return samples(address)
-    except (ConnectionRefusedError, FileNotFoundError):
-        return {}  # not yet, or a reload is replacing the process that answers
-
-
-def figure(server: Server, name: str, *labels: str) -> float:
-    return figures(server).get((name, frozenset(labels)), 0.0)
-
-
-def wait_for_figure(server: Server, value: float, name: str, *labels: str) -> None:
-    wait_for(lambda: figure(server, name, *labels) == value, f"{name} {labels} = {value}", every_s=0.05)
 
 
 def deliver(server: Server, *recipients: str) -> None:
@@ -116,7 +86,7 @@ def test_port_instead_of_a_socket(tmp_path: Path):
     flags = ["--set", f"metrics.tcp=127.0.0.1:{port}"]
     with Server(tmp_path, flags=flags) as server:
         address = ("127.0.0.1", port)
-        before = wait_for(partial(_samples_or_none, address), "the metrics")
+        before = wait_for(partial(samples_or_none, address), "the metrics")
         deliver(server, "a@x.example")
 
         wait_for(lambda: samples(address)["messages_total", frozenset()] == 1, "one message", every_s=0.05)
