@@ -11,7 +11,7 @@ import pytest
 
 from lmtpd.report.metrics import METRICS, PHASES
 from lmtpd.server.exporter import fetch
-from tests.support.figures import figures, samples, wait_for_figure
+from tests.support.figures import figures, samples, samples_or_none, wait_for_figure
 from tests.support.lmtp_client import LmtpClient
 from tests.support.polling import wait_for
 from tests.support.server import Server, free_port
