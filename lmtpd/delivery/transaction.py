@@ -46,6 +46,7 @@ class Transaction:
         self._timing = Timing()
         self._summary = Summary(self.id, envelope, client=str(peer), timing=self._timing)
         self._held: list[Copy] = []
+        self._has_proof: bool | None = None  # that the client has read the replies; None: it may still come
         self._receiving = False  # the body has begun and not ended
         self._refusal: Reply | None = None
         self._header = b""
@@ -147,14 +148,20 @@ class Transaction:
         return notices is not None and notices.wants(self.envelope, self._copies)
 
     def conclude(self) -> None:
-        """`hold`: QUIT or MAIL came. Publish what was answered 250 and not dropped since."""
+        """`hold`: QUIT or MAIL came. Publish what was answered 250 and not dropped since.
+
+        A QUIT or MAIL that came together with the dot proves nothing: then the records wait for confirm()
+        or release() as under any other policy.
+        """
         held, self._held = self._held, []
         if held:
             self._service.rounds.publish(self._delivery(held, _is_staged, None))
             self._owe_notices()
             for copy in held:
                 self._settle_and_report(copy)
-            self.confirm()
+            self.drop()  # what turned out to be a retry's is not published
+            if self._has_proof is not None:
+                (self.confirm if self._has_proof else self.release)()
 
     def time_out(self, detail: str) -> None:
         """The client does not send the body, or too slowly; the caller drops the transaction."""
@@ -184,9 +191,11 @@ class Transaction:
         if delivered := self._roll.take_records_of_delivered():
             self._service.ledger.confirm(delivered)
         self.release()
+        self._has_proof = True
 
     def release(self) -> None:
         """The attempt has ended without that proof: its records stay, to recognise the retry."""
+        self._has_proof = False
         if recorded := self._roll.take_records():
             self._service.ledger.release(recorded)
         self._roll.close()

@@ -158,7 +158,8 @@ static void act(void) {
     switch (control->action) {
     case KILL: die(); break;
     case CUT: cut_power(); break;
-    case STOP: kill(getpid(), SIGSTOP); break;
+    /* To this thread: one that is sent to the process may be taken by another, while this one goes on. */
+    case STOP: syscall(SYS_tgkill, getpid(), gettid(), SIGSTOP); break;
     default: break;
     }
 }

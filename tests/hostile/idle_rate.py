@@ -68,14 +68,23 @@ def measure(servers: Servers, *, pairs: int, messages: int) -> Iterator[Pair]:
             yield Pair(rates[0], rates[1])
 
 
-def enough_descriptors(idle: int) -> int:
-    """Raise our soft limit as far as it goes; return how many idle connections that allows.
+class TooFewDescriptors(Exception):
+    """So many idle connections cannot be held; with fewer the figure would be another one's."""
+
+
+def enough_descriptors(idle: int) -> None:
+    """Raise our soft limit as far as it goes; TooFewDescriptors if that does not do.
 
     The server, which has the same limit, wants more than one for each.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return min(idle, hard // 2 - ROOM)
+    wanted = 2 * (idle + ROOM)
+    if hard < wanted:
+        raise TooFewDescriptors(
+            f"{idle:,} idle connections want {wanted:,} descriptors, and the hard limit is {hard:,}: "
+            f"raise it (ulimit -Hn {wanted}), or measure with fewer (--idle {max(0, hard // 2 - ROOM)})"
+        )
 
 
 @contextmanager
@@ -96,7 +105,11 @@ def main() -> int:
     parser.add_argument("--messages", type=int, default=1_000, help="in each turn")
     parser.add_argument("--idle", type=int, default=IDLE, help="connections")
     options = parser.parse_args()
-    idle = enough_descriptors(options.idle)
+    idle = options.idle
+    try:
+        enough_descriptors(idle)
+    except TooFewDescriptors as exc:
+        parser.error(str(exc))
     pairs = []
     # Not /tmp, which is often in memory, where a sync costs nothing.
     with tempfile.TemporaryDirectory(prefix="lmtpd-idle-", dir="/var/tmp") as name:

@@ -127,7 +127,7 @@ class LmtpClient:
 
     def rest(self) -> bytes:
         """Return everything up to the end of the stream; a reset counts as its end."""
-        with contextlib.suppress(ConnectionResetError):
+        with contextlib.suppress(ConnectionResetError, ssl.SSLZeroReturnError):  # behind our own close_notify
             while data := self.socket.recv(65536):
                 self._held += data
         rest, self._held = self._held, b""
@@ -219,7 +219,17 @@ class LmtpClient:
 
     def half_close(self) -> None:
         """End our direction only; replies can still be read."""
-        self.socket.shutdown(socket.SHUT_WR)
+        if isinstance(self.socket, ssl.SSLSocket):
+            timeout = self.socket.gettimeout()
+            self.socket.settimeout(0)
+            with contextlib.suppress(ssl.SSLWantReadError):
+                while data := self.socket.recv(65536):  # unwrap() would stumble over it
+                    self._held += data
+            with contextlib.suppress(ssl.SSLWantReadError):
+                self.socket.unwrap()  # sends close_notify; the server's own may take its time
+            self.socket.settimeout(timeout)
+        # Not SSLSocket.shutdown(), which forgets the keys: what comes could not be read any more.
+        socket.socket.shutdown(self.socket, socket.SHUT_WR)
 
     def reset(self) -> None:
         """Close so that a TCP peer sees a reset, as from a client that was killed."""

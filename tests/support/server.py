@@ -27,8 +27,9 @@ class ServerFailed(AssertionError):
 class Server:
     """One server with its socket, Maildirs, state and log below `folder`; serving inside the `with` block.
 
-    Give `config` (TOML) for what flags cannot say; its own listeners count where `listen` is empty. A
-    traceback in the log fails the block: whatever the peer did, it is a bug of ours.
+    `program`: a module that is lmtpd in the end, with what comes before "serve". Give `config` (TOML) for
+    what flags cannot say; its own listeners count where `listen` is empty. A traceback in the log fails the
+    block: whatever the peer did, it is a bug of ours.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Server:
         listen: Sequence[str] = ("unix",),
         create: bool = True,
         wrapper: Sequence[str] = (),
+        program: Sequence[str] = ("lmtpd",),
         environment: Mapping[str, str] | None = None,
         pass_fds: Sequence[int] = (),
     ) -> None:
@@ -53,7 +55,7 @@ class Server:
         self._pass_fds = list(pass_fds)
         self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
-        self._command = [sys.executable, "-m", "lmtpd", "serve"]
+        self._command = [sys.executable, "-m", *program, "serve"]
         for address in self.addresses:
             self._command += ["--listen", address]
         self._command += ["--mailboxes", f"{self.mail}/{{domain}}/{{user}}", "--state", str(self.state)]

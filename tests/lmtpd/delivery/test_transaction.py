@@ -9,7 +9,6 @@ import pytest
 from lmtpd.delivery.barrier import Verdict
 from lmtpd.delivery.message import Message
 from lmtpd.delivery.plan import HOPS, Plan
-from lmtpd.delivery.service import Commit
 from lmtpd.delivery.transaction import Transaction
 from lmtpd.protocol import replies
 from lmtpd.recipients.mailbox import Mailbox
@@ -234,31 +233,6 @@ def test_dropping_a_transaction_leaves_nothing(tmp_path: Path):
         transaction.drop()
         transaction.drop()
 
-    assert files(tmp_path, "example.org/a") == []
-    assert leftovers(tmp_path) == []
-
-
-def test_hold_publishes_at_the_conclusion(tmp_path: Path):
-    service = make_service(tmp_path, commit=Commit.HOLD)
-
-    transaction, answered = deliver(service, [A, A, B], BODY)
-    before = files(tmp_path, "example.org/a")
-    transaction.conclude()
-
-    assert codes(answered) == [250, 250, 250]
-    assert before == []
-    assert len(files(tmp_path, "example.org/a")) == len(files(tmp_path, "example.org/b")) == 1
-    assert leftovers(tmp_path) == []
-
-
-def test_hold_forgets_what_is_dropped(tmp_path: Path):
-    service = make_service(tmp_path, commit=Commit.HOLD)
-
-    transaction, answered = deliver(service, [A], BODY)
-    transaction.drop()
-    transaction.conclude()
-
-    assert codes(answered) == [250]
     assert files(tmp_path, "example.org/a") == []
     assert leftovers(tmp_path) == []
 
