@@ -256,23 +256,14 @@ def test_38_connection_lost_in_the_body(place: Place, cut: bytes):
     assert place.stored() == 1
 
 
-@pytest.mark.parametrize("chunk", [b"BDAT 9\r\nabc", b"BDAT 3\r\nabc", b"BDAT 9 LAST\r\nabc"])
+@pytest.mark.parametrize("chunk", [b"BDAT 9\r\nabc", b"BDAT 3\r\nabc", b"BDAT 9 LAST\r\nabc", b"BDAT 9 LA"])
 def test_38_connection_lost_in_a_chunk(place: Place, chunk: bytes):
     client = place.client()
     client.envelope("me@example.org", place.users)
     client.send(chunk)
     client.close()
 
-    assert place.settle() == 0
-    assert place.retry() == [250] * 3
-    assert place.stored() == 1
-
-
-def test_38_connection_lost_in_the_announcement_of_a_chunk(place: Place):
-    with place.client() as client:
-        client.envelope("me@example.org", place.users)
-        client.send(b"BDAT 9 LA")
-
+    assert chunk.endswith(b"LA") or place.settle() == 0  # without a body there is nothing to report
     assert place.retry() == [250] * 3
     assert place.stored() == 1
 
