@@ -8,7 +8,7 @@ import re
 import ssl
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ from tests.crash.client import Client, settle
 from tests.crash.mounts import roomy_folder
 from tests.crash.oracle import Mailboxes, check
 from tests.crash.shim import Shim
-from tests.support.late_aborts import TABLE, Cell, Fate, Leave, Phase, Scene, cells
+from tests.support.late_aborts import POLICIES, TABLE, Cell, Fate, Leave, Phase, Scene, cells
 from tests.support.requirements import ROOT
 from tests.support.server import Server
 
@@ -61,15 +61,15 @@ def serving(policy: str, authority: trustme.CA, program: Sequence[str] = ("lmtpd
 
 
 @pytest.fixture(scope="module")
-def scene(request, authority: trustme.CA) -> Iterator[Scene]:
-    with serving(request.param, authority) as scene:
-        yield scene
+def scenes(authority: trustme.CA) -> Iterator[dict[str, Scene]]:
+    with ExitStack() as stack:
+        yield {policy: stack.enter_context(serving(policy, authority)) for policy in POLICIES}
 
 
-@pytest.mark.parametrize(
-    "scene, cell", [(cell.policy, cell) for cell in cells()], indirect=["scene"], ids=map(str, cells())
-)
-def test_a_client_that_leaves(scene: Scene, cell: Cell):
+@pytest.mark.parametrize("cell", [*cells()], ids=str)
+def test_a_client_that_leaves(scenes: dict[str, Scene], cell: Cell):
+    scene = scenes[cell.policy]
+
     played = scene.play(cell)
 
     assert cell.fate is Fate.EITHER or played.stored == cell.fate.value, cell.row
