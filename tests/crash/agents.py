@@ -171,11 +171,9 @@ class Dovecot:
         text = dovecot.CONFIG.format(
             **paths,
             log=self._log,
-            mail=self._mail,
+            **dovecot.who(self._mail, paths["home"]),
             lmtp=self._folder / "lmtp",
             imap=self._folder / "imap",
-            password=dovecot.PASSWORD,
-            owner=OWNER,
             layout="maildir++",
         )
         # Dovecot's master clears the environment of what it starts.

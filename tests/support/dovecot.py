@@ -75,6 +75,19 @@ service anvil {{
 """
 
 
+def who(mail: Path, home: Path, users: Path | None = None) -> dict[str, str]:
+    """Fill CONFIG's places for who exists, and where his Maildir is: everybody, or those of a passwd-file."""
+    if users is not None:
+        file = f"driver = passwd-file\n  args = {users}"
+        return {"passdb": file, "userdb": file, "maildir": "~/Maildir"}
+    ids = f"uid={OWNER} gid={OWNER} home={home}/%u allow_all_users=yes"
+    return {
+        "passdb": f"driver = static\n  args = password={PASSWORD}",
+        "userdb": f"driver = static\n  args = {ids}",
+        "maildir": f"{mail}/%d/%n",
+    }
+
+
 class Dovecot:
     """A running instance; see `dovecot` for how to get one."""
 
@@ -102,7 +115,7 @@ class Dovecot:
             CONFIG.format(
                 **paths,
                 log=self.log_file,
-                **self._who(paths["home"]),
+                **who(self.mail, paths["home"], self._users),
                 layout=self.layout,
                 lmtp=self.lmtp_socket,
                 imap=self.imap_socket,
@@ -112,17 +125,6 @@ class Dovecot:
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
         for path in (self.lmtp_socket, self.imap_socket):
             wait_for(lambda path=path: self._answers(path), f"an answer on {path}")  # type: ignore[misc]
-
-    def _who(self, home: Path) -> dict[str, str]:
-        if self._users is not None:
-            file = f"driver = passwd-file\n  args = {self._users}"
-            return {"passdb": file, "userdb": file, "maildir": "~/Maildir"}
-        ids = f"uid={OWNER} gid={OWNER} home={home}/%u allow_all_users=yes"
-        return {
-            "passdb": f"driver = static\n  args = password={PASSWORD}",
-            "userdb": f"driver = static\n  args = {ids}",
-            "maildir": f"{self.mail}/%d/%n",
-        }
 
     def _answers(self, path: Path) -> bool:
         assert self._process is not None

@@ -23,6 +23,7 @@ EXAMPLES = [
 ELSEWHERE = {
     "db.example.org": "127.0.0.1:1",
     "ldap.example.org": "127.0.0.1:1",
+    "/usr/local/bin/on-mail": "/bin/true",
     '"hash:': '"texthash:',
     '"vmail"': '"daemon"',
     '"postfix"\n': '"daemon"\n',
@@ -46,7 +47,12 @@ def test_example_is_right(tmp_path, capsys, example):
     users = [f"{root}/{user}" for root in ("srv/mail/example.org", "big/mail") for user in ("alice", "bob")]
     for name in (*users, "etc/ssl/certs"):
         (tmp_path / name).mkdir(parents=True)
-    for name in ("ssl/certs/ca-certificates.crt", "lmtpd/ldap-password", "postfix/vmailbox"):
+    for name in (
+        "ssl/certs/ca-certificates.crt",
+        "lmtpd/ldap-password",
+        "lmtpd/crm.token",
+        "postfix/vmailbox",
+    ):
         (tmp_path / "etc" / name).touch()
     (tmp_path / "etc/lmtpd/users").write_text("alice:x:5000:5000::/srv/mail/alice::\n")
     text = example
