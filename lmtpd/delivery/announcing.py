@@ -2,7 +2,7 @@
 
 A delivery's event is part of its ledger record (storage/ledger_events.py): durable before the rename, said to
 have happened before the reply. The rest is written at the next occasion, a tenth of a second away.
-Nothing here waits for a receiver, and nothing can change a reply.
+Nothing here waits for a receiver, and no receiver can change a reply.
 """
 
 import itertools

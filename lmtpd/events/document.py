@@ -1,4 +1,4 @@
-"""An event as it is sent: one JSON object on one line. README's chapter "Events" lists the fields. Pure."""
+"""An event as it is sent: one JSON object on one line. docs/events.md lists the fields. Pure."""
 
 import hashlib
 import json

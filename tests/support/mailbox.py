@@ -1,8 +1,26 @@
 """One user's mailbox: mail comes by LMTP, and an IMAP client stays logged in while scripts work."""
 
-from tests.support.dovecot import Dovecot
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.support.dovecot import OWNER, Dovecot
 from tests.support.imap_view import Seen, view
+from tests.support.postfix import public_folder
+from tests.support.requirements import need
 from tests.support.server import Server
+
+
+@contextmanager
+def server_of_owner(purpose: str, config: str) -> Iterator[Server]:
+    """A server whose Maildirs belong to the user as whom Dovecot reads them."""
+    need("root", "dovecot")
+    with public_folder(purpose) as folder:
+        for path in (folder / "mail", folder / "state"):
+            path.mkdir()
+            shutil.chown(path, OWNER, OWNER)
+        with Server(folder, config=config) as server:
+            yield server
 
 
 class Mailbox:

@@ -1,14 +1,13 @@
 """Dovecot serves over IMAP what we delivered, from the same Maildirs and while we deliver."""
 
 import imaplib
-import shutil
 from collections.abc import Iterator
 
 import pytest
 
 from tests.support import maildirs
 from tests.support.dovecot import OWNER, Dovecot, dovecot
-from tests.support.postfix import public_folder
+from tests.support.mailbox import server_of_owner
 from tests.support.requirements import CORPUS, need
 from tests.support.server import Server
 
@@ -23,13 +22,8 @@ run_as = "{OWNER}"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    need("root", "dovecot")
-    with public_folder("imap") as folder:
-        for path in (folder / "mail", folder / "state"):
-            path.mkdir()
-            shutil.chown(path, OWNER, OWNER)
-        with Server(folder, config=CONFIG) as server:
-            yield server
+    with server_of_owner("imap", CONFIG) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

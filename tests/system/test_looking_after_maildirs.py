@@ -4,7 +4,6 @@ import imaplib
 import os
 import random
 import re
-import shutil
 import signal
 import threading
 import time
@@ -18,9 +17,8 @@ import pytest
 
 from tests.support.dovecot import OWNER, Dovecot, dovecot
 from tests.support.lmtp_client import Reply
+from tests.support.mailbox import server_of_owner
 from tests.support.polling import wait_for
-from tests.support.postfix import public_folder
-from tests.support.requirements import need
 from tests.support.script_runs import fork, run, start
 from tests.support.server import Server
 
@@ -32,13 +30,8 @@ DATE = '"01-Feb-2024 03:04:05 +0000"'
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    need("root", "dovecot")
-    with public_folder("scripts") as folder:
-        for path in (folder / "mail", folder / "state"):
-            path.mkdir()
-            shutil.chown(path, OWNER, OWNER)
-        with Server(folder, config=CONFIG) as server:
-            yield server
+    with server_of_owner("scripts", CONFIG) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """The scripts that make, count and watch, beside Dovecot's IMAP server and while lmtpd delivers."""
 
-import shutil
 import signal
 from collections import Counter
 from collections.abc import Iterator
@@ -11,10 +10,8 @@ import pytest
 from scripts import make, quota, stats
 from tests.support.dovecot import OWNER, Dovecot, dovecot
 from tests.support.imap_view import deliveries
-from tests.support.mailbox import Mailbox, old, subjects
+from tests.support.mailbox import Mailbox, old, server_of_owner, subjects
 from tests.support.polling import wait_for
-from tests.support.postfix import public_folder
-from tests.support.requirements import need
 from tests.support.scripting import runner
 from tests.support.server import Server
 from tests.support.watching import PATIENCE_S, watching
@@ -26,13 +23,8 @@ CONFIG = f'[server]\nrun_as = "{OWNER}"\n[quota]\ndefault = "maildirsize"\n'
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    need("root", "dovecot")
-    with public_folder("scripts") as folder:
-        for path in (folder / "mail", folder / "state"):
-            path.mkdir()
-            shutil.chown(path, OWNER, OWNER)
-        with Server(folder, config=CONFIG) as server:
-            yield server
+    with server_of_owner("scripts", CONFIG) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

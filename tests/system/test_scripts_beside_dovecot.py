@@ -13,9 +13,9 @@ from storage import mbox
 from storage.outgoing import header_values
 from tests.support.dovecot import OWNER, Dovecot, dovecot
 from tests.support.imap_view import deliveries, view
-from tests.support.mailbox import Mailbox, old, subjects
+from tests.support.mailbox import Mailbox, old, server_of_owner, subjects
 from tests.support.postfix import public_folder
-from tests.support.requirements import need, program
+from tests.support.requirements import program
 from tests.support.scripting import runner
 from tests.support.server import Server
 
@@ -31,13 +31,8 @@ Main = Callable[[Sequence[str]], int]
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    need("root", "dovecot")
-    with public_folder("scripts") as folder:
-        for path in (folder / "mail", folder / "state"):
-            path.mkdir()
-            shutil.chown(path, OWNER, OWNER)
-        with Server(folder, config=CONFIG) as server:
-            yield server
+    with server_of_owner("scripts", CONFIG) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
