@@ -11,11 +11,12 @@ import smtplib
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
-from tests.support.polling import wait_for
+from tests.support.polling import Overdue, wait_for
 from tests.support.requirements import need, program
 from tests.support.server import free_port
 
@@ -44,7 +45,8 @@ anvil unix - - n - 1 anvil
 postlog unix-dgram n - n - 1 postlogd
 """
 
-# Every domain is a virtual one. Retries come at once, nothing is the machine's own, and 100 MB pass.
+# Every domain is a virtual one. Retries come at once, also behind a fault of Postfix's own, which would take it
+# a minute; nothing is the machine's own, and 100 MB pass.
 MAIN_CF = {
     "compatibility_level": "3.6",
     "myhostname": "postfix.example.org",
@@ -66,6 +68,8 @@ MAIN_CF = {
     "queue_run_delay": "1s",
     "minimal_backoff_time": "1s",
     "maximal_backoff_time": "1s",
+    "transport_retry_time": "1s",
+    "service_throttle_time": "1s",
     "in_flow_delay": "0s",
     "biff": "no",
     "append_dot_mydomain": "no",
@@ -74,6 +78,8 @@ MAIN_CF = {
 
 # In the order in which a message goes through them.
 _STATES = ("maildrop", "incoming", "active", "deferred", "hold")
+
+T = TypeVar("T")
 
 
 class Postfix:
@@ -181,6 +187,17 @@ class Postfix:
         """Ask for a delivery report without a delivery: `sendmail -bv`."""
         self._command("sendmail", "-bv", "-f", "prober@example.org", "--", *recipients)
 
+    @contextmanager
+    def holding(self) -> Iterator[None]:
+        """Keep what smtpd takes meanwhile in the queue, untouched; then let all of it go."""
+        self.set(smtpd_data_restrictions="check_client_access static:HOLD")
+        try:
+            yield
+        finally:
+            self.set(smtpd_data_restrictions="")
+            self._command("postsuper", "-H", "ALL")
+            self.flush()
+
     def flush(self) -> None:
         """Try everything that waits in the queue now."""
         self._command("postqueue", "-f")
@@ -192,24 +209,23 @@ class Postfix:
 
     def wait_until_empty(self, *, deadline_s: float = 60.0) -> None:
         """Return when everything has been delivered, bounced or deleted."""
-        wait_for(self._is_empty, "an empty queue", deadline_s=deadline_s, every_s=0.05)
-
-    def wait_until_deferred(self, count: int, *, deadline_s: float = 60.0) -> None:
-        """Return when so many messages lie in the deferred queue and none is on its way."""
-        wait_for(
-            lambda: (
-                not self.files_in("maildrop", "incoming", "active")
-                and len(self.files_in("deferred")) == count
-            ),
-            f"{count} deferred messages",
-            deadline_s=deadline_s,
-            every_s=0.05,
-        )
+        self._wait_for(self._is_empty, "an empty queue", deadline_s=deadline_s, every_s=0.05)
 
     def wait_for_log(self, pattern: str, *, deadline_s: float = 20.0) -> re.Match[str]:
         """Return the first match in the log, when it is there."""
         compiled = re.compile(pattern)
-        return wait_for(lambda: compiled.search(self.log), f"{pattern} in the log", deadline_s=deadline_s)
+        return self._wait_for(
+            lambda: compiled.search(self.log), f"{pattern} in the log", deadline_s=deadline_s
+        )
+
+    def _wait_for(
+        self, condition: Callable[[], T | None], what: str, *, deadline_s: float, every_s: float = 0.01
+    ) -> T:
+        try:
+            return wait_for(condition, what, deadline_s=deadline_s, every_s=every_s)
+        except Overdue as exc:
+            exc.add_note(f"--- Postfix's queue: {self.queued()}\n--- its log\n{self.log[-3000:]}")
+            raise
 
     def content(self, queue_id: str) -> bytes:
         """Return a queued message's header and body, which is what the LMTP client will send, with LF."""

@@ -14,19 +14,14 @@ def test_corpus_arrives_byte_for_byte(site):
     corpus = sorted(CORPUS.glob("*.eml"))
     # Held back at first, so that what Postfix made of each message (its Received line, missing headers added,
     # stray CR replaced) can be read from its queue: those bytes, and the body of the file, must arrive.
-    site.postfix.set(defer_transports="lmtp")
-    try:
+    with site.postfix.holding():
         queue_ids = {}
         for number, path in enumerate(corpus):
             recipient = f"m{number}@corpus.example.org"
             site.mailbox(recipient)
             message = path.read_bytes().replace(b"\n", b"\r\n")
             queue_ids[recipient] = site.postfix.smtp(SENDER, [recipient], message)
-        site.postfix.wait_until_deferred(len(corpus))
         queued = {recipient: site.postfix.content(queue_ids[recipient]) for recipient in queue_ids}
-    finally:
-        site.postfix.set(defer_transports="")
-    site.postfix.flush()
     site.postfix.wait_until_empty()
 
     for path, (recipient, content) in zip(corpus, queued.items(), strict=True):
