@@ -45,8 +45,8 @@ anvil unix - - n - 1 anvil
 postlog unix-dgram n - n - 1 postlogd
 """
 
-# Every domain is a virtual one. Retries come at once, also behind a fault of Postfix's own, which would take it
-# a minute; nothing is the machine's own, and 100 MB pass.
+# Every domain is a virtual one. Retries come at once, also behind a fault of Postfix's own (else a minute
+# later); nothing is the machine's own, and 100 MB pass.
 MAIN_CF = {
     "compatibility_level": "3.6",
     "myhostname": "postfix.example.org",
