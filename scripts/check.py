@@ -13,7 +13,8 @@ from scripts.shell.crew import Fact, Item, Progressed
 from scripts.shell.failures import Failure
 from scripts.shell.output import Printer, counted, shown
 from scripts.shell.running import Script, run_script
-from scripts.shell.selection import Target, takes_maildirs
+from scripts.shell.selection import takes_maildirs
+from scripts.shell.target import Target
 from scripts.shell.work import Run, as_json, dry_run, takes_run
 from storage.check_contents import check_contents
 from storage.check_folders import check_folder, check_twins

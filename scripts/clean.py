@@ -10,7 +10,8 @@ import click
 from scripts.shell.crew import Fact, Item
 from scripts.shell.output import Printer, counted, shown
 from scripts.shell.running import Script, run_script
-from scripts.shell.selection import Target, takes_maildirs
+from scripts.shell.selection import takes_maildirs
+from scripts.shell.target import Target
 from scripts.shell.work import Run, as_json, dry_run, takes_run
 from storage.directory import Directory
 from storage.emptiness import empty_folders

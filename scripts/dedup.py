@@ -14,7 +14,8 @@ from scripts import undoing
 from scripts.shell.crew import Fact, Item, Progressed
 from scripts.shell.output import Printer, counted, shown
 from scripts.shell.running import Script, run_script
-from scripts.shell.selection import Target, takes_maildirs
+from scripts.shell.selection import takes_maildirs
+from scripts.shell.target import Target
 from scripts.shell.work import Run, as_json, at_most_one, dry_run, takes_run
 from scripts.undoing import Undoing
 from storage import uidlist

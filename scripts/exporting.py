@@ -16,7 +16,8 @@ from scripts.shell.crew import Fact, Item, Progressed
 from scripts.shell.failures import Failure
 from scripts.shell.output import Printer, counted, shown
 from scripts.shell.running import Script, run_script
-from scripts.shell.selection import Target, takes_maildirs
+from scripts.shell.selection import takes_maildirs
+from scripts.shell.target import Target
 from scripts.shell.work import Run, as_json, dry_run, takes_run
 from storage.archives import Archive, EmlTree, MboxArchive, MboxTree, TarArchive, Written
 from storage.directory import Directory

@@ -12,7 +12,8 @@ from scripts.shell.crew import Fact, Item
 from scripts.shell.failures import Failure
 from scripts.shell.output import Printer, shown
 from scripts.shell.running import Script, run_script
-from scripts.shell.selection import Target, takes_maildirs
+from scripts.shell.selection import takes_maildirs
+from scripts.shell.target import Target
 from scripts.shell.work import Run, as_json, dry_run, takes_run
 from storage.directory import DIRECTORY_MODE, Directory
 from storage.disk import Disk
@@ -26,14 +27,14 @@ class _Wish:
     """What is to be there."""
 
     folders: Sequence[str]
-    owner: OwnerIds | None  # None: as the directory above
+    owner: OwnerIds | None  # None: his whom the recipient source names, else as the directory above
     mode: int | None  # None: 0700, and for a folder that of its Maildir
     subscribe: bool
 
     @contextmanager
     def opened(self, target: Target) -> Iterator[Directory]:
         """Make the Maildir itself, and open it as its owner."""
-        owner = self.owner or OwnerIds.of_parent(target.path)
+        owner = self.owner or target.owner or OwnerIds.of_parent(target.path)
         for _ in make_way(Disk(), target.where, owner, self.mode or DIRECTORY_MODE):
             pass
         with as_owner(target) as maildir:
@@ -58,8 +59,8 @@ class _Wish:
     "--folder", "folders", metavar="NAME", multiple=True, help="Make this folder, A/B.  Repeatable."
 )
 @click.option("--subscribe", is_flag=True, help="Subscribe to the folders, so that mail readers show them.")
-@click.option("--owner", metavar="USER[:GROUP]", help="Whose new Maildirs are.  [server.run_as, else the "
-              "owner of the directory above]")  # fmt: skip
+@click.option("--owner", metavar="USER[:GROUP]", help="Whose new Maildirs are.  [server.run_as, else "
+              "the source's, else the owner of the directory above]")  # fmt: skip
 @click.option("--mode", metavar="OCTAL", help="Of the directories made.  [0700; folders: as their Maildir]")
 @dry_run
 @as_json
@@ -88,7 +89,7 @@ def maildir_make(
     wish = _Wish(
         tuple(dict.fromkeys(folders)), _owner(owner or run_as), _mode(mode) if mode else None, subscribe
     )
-    targets = run.targets()
+    targets = run.targets(makes=True)
     for layout in {target.layout for target in targets}:
         _check_names(layout, folders)
     printer = Printer(as_json=as_json, text=_text)

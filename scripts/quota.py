@@ -13,8 +13,9 @@ from scripts.shell.failures import Failure
 from scripts.shell.limits import Limits
 from scripts.shell.output import Printer, shown
 from scripts.shell.running import Script, run_script
-from scripts.shell.selection import Target, takes_maildirs
+from scripts.shell.selection import takes_maildirs
 from scripts.shell.table import columns
+from scripts.shell.target import Target
 from scripts.shell.work import Run, as_json, dry_run, takes_run
 from storage.directory import Directory
 from storage.disk import Disk

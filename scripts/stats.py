@@ -14,8 +14,9 @@ from scripts.shell.crew import Fact, Item, Progressed
 from scripts.shell.failures import Failure
 from scripts.shell.output import Printer, shown
 from scripts.shell.running import Script, run_script
-from scripts.shell.selection import Target, takes_maildirs
+from scripts.shell.selection import takes_maildirs
 from scripts.shell.table import columns, octets_text
+from scripts.shell.target import Target
 from scripts.shell.work import Run, as_json, changes_nothing, takes_run
 from storage.directory import Directory
 from storage.findings import Looked

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from scripts.shell.crew import Fact, Item, Progressed
 from scripts.shell.output import counted, shown
-from scripts.shell.selection import Target
+from scripts.shell.target import Target
 from storage.directory import Directory
 from storage.trash import Fate, Trash
 

@@ -5,25 +5,22 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
 from scripts.shell.crew import Fact
+from scripts.shell.everybody import roots
 from scripts.shell.failures import Failure, named
-from scripts.shell.looking import Looker
 from scripts.shell.output import Printer, counted, shown
 from scripts.shell.running import Script, run_script
-from scripts.shell.selection import Selection, Target, takes_maildirs
+from scripts.shell.selection import Selection, takes_maildirs
 from scripts.shell.sending import TOGETHER, Send, Sender, parse_command, post, run_command
+from scripts.shell.watching import Watched
 from scripts.shell.work import as_json, changes_nothing
-from storage.changes import Change, MaildirView
-from storage.directory import Directory
-from storage.errors import StorageError
 from storage.watch import TreeWatch
 
 KINDS = ("arrived", "flags", "deleted")
@@ -31,110 +28,11 @@ KINDS = ("arrived", "flags", "deleted")
 SETTLE_S = 0.2
 
 
+T = TypeVar("T")
+
+
 class _Stopped(Exception):
     """SIGTERM, or enough was seen."""
-
-
-@dataclass(slots=True)
-class _Watched:
-    """The Maildirs, each with what was there at the last look."""
-
-    selection: Selection
-    views: dict[str, tuple[Target, MaildirView]] = field(default_factory=dict)
-    looker: Looker = field(default_factory=Looker)
-
-    def begin(self) -> None:
-        """Look at everything for the first time. Failure if the only Maildir cannot be looked at."""
-        for path, target in self._found().items():
-            self.views[path] = (target, MaildirView(target.layout))
-        for target, view in self.views.values():
-            for _ in _told(self.looker, target, view.look, is_fatal=len(self.views) == 1):
-                pass
-
-    def look(self) -> Iterator[Fact]:
-        """Look at everything, at new Maildirs too; forget those that are gone."""
-        found = self._found()
-        for path in [each for each in self.views if each not in found]:
-            del self.views[path]
-        for target, view in list(self.views.values()):
-            yield from _told(self.looker, target, view.look)
-        yield from self._discover()
-
-    def _discover(self) -> Iterator[Fact]:
-        """Look at Maildirs that have come: whatever is in them has arrived."""
-        for path, target in self._found().items():
-            if path not in self.views:
-                self.views[path] = (target, MaildirView(target.layout, is_new=True))
-                yield from _told(self.looker, target, self.views[path][1].look)
-
-    def _found(self) -> dict[str, Target]:
-        targets = self.selection.targets(self.selection.config())
-        return {os.path.abspath(each.path): each for each in targets}
-
-    def notice(self, paths: Iterable[str]) -> Iterator[Fact]:
-        """Look where notices say that something changed."""
-        by_maildir: dict[str, list[tuple[str, ...]]] = {}
-        for path in paths:
-            maildir = self._maildir_of(path)
-            if maildir is None and _may_be_new(path):
-                yield from self._discover()
-                maildir = self._maildir_of(path)
-            if maildir is not None and path != maildir:
-                by_maildir.setdefault(maildir, []).append(tuple(path[len(maildir) + 1 :].split("/")))
-        for maildir, below in by_maildir.items():
-            if maildir in self.views:
-                target, view = self.views[maildir]
-                yield from _told(self.looker, target, partial(view.notice, paths=below))
-
-    def settle(self) -> Iterator[Fact]:
-        """Look at what is in doubt."""
-        for target, view in list(self.views.values()):
-            if not view.is_settled():
-                yield from _told(self.looker, target, view.settle)
-
-    def is_settled(self) -> bool:
-        """Tell whether nothing is in doubt."""
-        return all(view.is_settled() for _, view in self.views.values())
-
-    def _maildir_of(self, path: str) -> str | None:
-        while path not in self.views:
-            above = os.path.dirname(path)
-            if above == path:
-                return None
-            path = above
-        return path
-
-
-def _may_be_new(path: str) -> bool:
-    """Tell whether a path outside all known Maildirs may be one, or lead to one: a directory."""
-    return os.path.isdir(path) and not os.path.islink(path)
-
-
-def _told(
-    looker: Looker, target: Target, look: Callable[[Directory], list[Change]], *, is_fatal: bool = False
-) -> Iterator[Fact]:
-    """Look, as root with the owner's rights, and make facts of the changes."""
-    try:
-        changes = looker.look(target, look)
-    except (OSError, StorageError) as exc:
-        failure = named(exc)
-        if is_fatal:
-            raise failure from exc
-        click.echo(f"maildir-watch: {shown(target.path)}: {shown(failure)}", err=True)
-        return
-    now = time.time()
-    for change in changes:
-        yield {
-            "at": round(now, 3),
-            "kind": change.kind,
-            "maildir": target.path,
-            "user": target.user,
-            "folder": change.folder,
-            "name": change.name,
-            "path": os.path.join(target.path, *change.parts, change.name),
-            "flags": change.flags,
-            "flags_before": change.flags_before,
-        }
 
 
 @click.command("maildir-watch", cls=Script)
@@ -181,7 +79,7 @@ def maildir_watch(  # Long because its options are many
     left = count or 0
     try:
         with _sigterm_stops():
-            for fact in _live(_Watched(selection), rescan_s):
+            for fact in _live(selection, rescan_s):
                 if only and fact["kind"] not in only:
                     continue
                 printer.fact(fact)
@@ -199,11 +97,12 @@ def maildir_watch(  # Long because its options are many
     return os.EX_OK
 
 
-def _live(watched: _Watched, rescan_s: float) -> Iterator[Fact]:
+def _live(selection: Selection, rescan_s: float) -> Iterator[Fact]:
     """Yield changes as they come."""
-    with _watch(watched.selection) as watch:
+    with _watch(selection) as watch:
+        watched = Watched(selection, watch)
         # Looked at with the watch already there, so that nothing falls in between.
-        watched.begin()
+        _can_watch(watched.begin)
         click.echo(f"watching {counted(len(watched.views), 'Maildir')}", err=True)
         poller = select.poll()
         poller.register(watch.fileno(), select.POLLIN)
@@ -226,15 +125,15 @@ def _live(watched: _Watched, rescan_s: float) -> Iterator[Fact]:
 
 
 def _watch(selection: Selection) -> TreeWatch:
-    """Watch the Maildirs, or, for all of them, the tree that they are in: others may come."""
+    """Watch, for all Maildirs, the trees that they are in: others may come."""
     config = selection.config()
-    if selection.is_everyone:
-        assert config is not None
-        roots = [Path(config.template.root)]
-    else:
-        roots = [Path(os.path.abspath(target.path)) for target in selection.targets(config)]
+    trees = roots(config) if selection.is_everyone and config is not None else []
+    return _can_watch(lambda: TreeWatch([Path(tree) for tree in trees]))
+
+
+def _can_watch(begin: Callable[[], T]) -> T:
     try:
-        return TreeWatch(roots)
+        return begin()
     except OSError as exc:
         advice = "; if watches have run out, raise fs.inotify.max_user_watches (sysctl)"
         raise Failure(f"cannot watch: {exc}{advice}", named(exc).code) from exc

@@ -85,23 +85,29 @@ class TreeWatch:
     """
 
     def __init__(self, directories: Sequence[Path]) -> None:
-        for directory in directories:
-            with os.scandir(directory):
-                pass
         self._handler = _Gatherer(str)
         self._overflow = _OverflowNotice(self._handler)
         self._observer = Observer()
+        self._watched: set[Path] = set()
         _WATCHDOGS_LOG.addHandler(self._overflow)
         _ignore_double_callbacks()
         try:
             for directory in directories:
-                self._observer.schedule(
-                    self._handler, str(directory), recursive=True, event_filter=list(_COMES_OR_GOES)
-                )
+                self.ensure(directory)
             self._observer.start()
         except BaseException:
             self._close()
             raise
+
+    def ensure(self, directory: Path) -> None:
+        """Watch one directory more, unless it is below one that is watched. OSError."""
+        if self._watched.isdisjoint((directory, *directory.parents)):
+            with os.scandir(directory):  # watchdog is silent about what it cannot read
+                pass
+            self._observer.schedule(
+                self._handler, str(directory), recursive=True, event_filter=list(_COMES_OR_GOES)
+            )
+            self._watched.add(directory)
 
     def __enter__(self) -> Self:
         return self

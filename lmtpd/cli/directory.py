@@ -124,12 +124,12 @@ def _sql(settings: SqlSource) -> Lookup:
     query = Query.parse(settings.query)
     if settings.url.startswith("sqlite:"):
         path = settings.url.removeprefix("sqlite://")
-        return SqlLookup(SqliteDatabase(path, query, timeout_s=settings.timeout_s), query, settings.columns)
+        sqlite = SqliteDatabase(path, query, timeout_s=settings.timeout_s)
+        return SqlLookup(sqlite, query, settings.columns, iterate=settings.iterate_query)
     from lmtpd.recipients.postgresql import PostgresqlDatabase  # noqa: PLC0415 an extra that few sites install
 
-    return SqlLookup(
-        PostgresqlDatabase(settings.url, query, timeout_s=settings.timeout_s), query, settings.columns
-    )
+    postgresql = PostgresqlDatabase(settings.url, query, timeout_s=settings.timeout_s)
+    return SqlLookup(postgresql, query, settings.columns, iterate=settings.iterate_query)
 
 
 def _ldap(settings: LdapSource) -> Lookup:
@@ -147,6 +147,8 @@ def _ldap(settings: LdapSource) -> Lookup:
             filter=settings.filter,
             attributes=settings.attributes,
             timeout_s=settings.timeout_s,
+            iterate_filter=settings.iterate_filter,
+            iterate_attribute=settings.iterate_attribute,
         )
     )
 

@@ -91,6 +91,8 @@ class SqlSource(RemoteSource):
     """The query, with `:address`, `:user`, `:domain` and `:detail`."""
     columns: FieldMap = Field(default_factory=dict)
     """The columns of the fields, where they have other names."""
+    iterate_query: Annotated[str, BeforeValidator(source_values.iterate_query)] | None = None
+    """The query for everybody, for the scripts' `--all`: the column `address`, or `user` and `domain`."""
 
     def shown(self, name: str) -> object:
         """Leave out the password: what `check` prints is shown around."""
@@ -120,6 +122,10 @@ class LdapSource(RemoteSource):
     """What to search for, with `{address}`, `{user}`, `{domain}` and `{detail}`."""
     attributes: FieldMap = Field(default_factory=dict)
     """The attributes of the fields; unset: an entry says that there is the user."""
+    iterate_filter: Annotated[str, BeforeValidator(source_values.iterate_filter)] | None = None
+    """What everybody is found by, for `--all` of the admin scripts."""
+    iterate_attribute: Text = "mail"
+    """The attribute that has the address, or the user, of whoever is found by `iterate_filter`."""
 
 
 class SocketmapSource(RemoteSource):

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 
 from lmtpd.config import values
-from lmtpd.recipients.query import Query, parse_filter, parse_mapping
+from lmtpd.recipients.query import Query, parse_filter, parse_iterate_query, parse_mapping, parse_plain_filter
 
 _LDAP_URL = re.compile(r"(ldaps?://[^/\s]+/?|ldapi://\S+)", re.ASCII)
 _SOCKET = 'must be "unix:PATH" or "inet:HOST:PORT"'
@@ -77,6 +77,13 @@ def query(value: object) -> str:
     return value
 
 
+def iterate_query(value: object) -> str:
+    """Accept a query without parameters."""
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("must be a query: SELECT address FROM users")
+    return parse_iterate_query(value)
+
+
 def ldap_url(value: object) -> str:
     """Accept the URL of an LDAP server, without a base or a filter."""
     given = values.text(value)
@@ -88,6 +95,11 @@ def ldap_url(value: object) -> str:
 def ldap_filter(value: object) -> str:
     """Accept a filter with placeholders."""
     return parse_filter(values.text(value))
+
+
+def iterate_filter(value: object) -> str:
+    """Accept a filter without placeholders."""
+    return parse_plain_filter(values.text(value))
 
 
 def mapping(value: object) -> Mapping[str, str]:

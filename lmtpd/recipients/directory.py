@@ -65,6 +65,18 @@ class Directory:
         found = self._ask(meant, ())
         return self._expand(meant, found) if isinstance(found, Aliases) else found
 
+    def find_itself(self, address: Address) -> Mailbox | Unknown | Unavailable | None:
+        """Resolve address to the mailbox that is its own, no alias followed; None: it is an alias alone."""
+        meant = self._meant(address)
+        # As if it stood for itself: so its own mailbox is what counts, and no catch-all.
+        match self._ask(meant, (meant,)):
+            case Aliases():
+                raise AssertionError(f"{meant} stands for itself")
+            case Unknown() as unknown:
+                return None if isinstance(self._ask(meant, ()), Aliases) else unknown
+            case found:
+                return found
+
     def explain(self, address: Address) -> Iterator[Step]:
         """Tell every look-up that `find` makes for address, in order."""
         meant = self._meant(address)

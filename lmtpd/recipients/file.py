@@ -6,7 +6,7 @@ is in the last good content goes on receiving.
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from threading import Lock
 
@@ -59,6 +59,13 @@ class FileLookup:
         if self._clock() - content.changed_at < SETTLING_S:
             raise AskAgain(f"{self._path} does not have it, but is being written")
         return None
+
+    def users(self) -> Iterator[str]:
+        """Yield everybody in the file. LookupFailed: it cannot be read, or may not be all of it."""
+        content = self._current()
+        if content.fault:
+            raise LookupFailed(content.fault)
+        yield from content.entries
 
     def close(self) -> None:
         """Nothing is held."""

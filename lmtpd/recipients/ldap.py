@@ -4,8 +4,8 @@ Needs ldap3, the extra "ldap". Connections are kept. A referral and more than on
 """
 
 import ssl
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,13 +22,14 @@ from ldap3.core.exceptions import (
 from ldap3.utils.conv import escape_filter_chars
 
 from lmtpd.recipients.entry import Entry, EntryError, read_entry
-from lmtpd.recipients.lookup import LookupFailed, Question, SourceDown, SourceFaulty
+from lmtpd.recipients.lookup import CannotList, LookupFailed, Question, SourceDown, SourceFaulty
 from lmtpd.recipients.pool import ConnectionLost, Pool
 
 # What a server says of itself, not of the question (RFC 4511 A.2).
 _PASSING = frozenset(
     {"busy", "unavailable", "unwillingToPerform", "operationsError", "timeLimitExceeded", "other"}
 )
+PAGE = 500  # entries; servers commonly give 1000 at most in one answer
 SCOPES = {"base": ldap3.BASE, "one": ldap3.LEVEL, "sub": ldap3.SUBTREE}
 
 
@@ -46,6 +47,8 @@ class LdapSettings:
     filter: str  # with {address}, {user}, {domain}, {detail}
     attributes: Mapping[str, str]  # field -> attribute
     timeout_s: int
+    iterate_filter: str | None = None  # who everybody is
+    iterate_attribute: str = "mail"  # what everybody is called
 
 
 class LdapLookup:
@@ -59,15 +62,8 @@ class LdapLookup:
 
     def find(self, question: Question) -> Entry | None:
         """Search. SourceDown, LookupFailed, EntryError."""
-        try:
+        with self._faults_named(self._settings.filter):
             found = self._pool.use(lambda connection: self._search(connection, question))
-        except LDAPOperationResult as exc:
-            kind = SourceDown if exc.description in _PASSING else SourceFaulty
-            raise kind(f"{exc.description}: {exc.message}".strip(": ")) from exc
-        except (LDAPInvalidFilterError, LDAPAttributeError) as exc:
-            raise SourceFaulty(f"{self._settings.filter}: {exc}") from exc
-        except (LDAPException, ConnectionLost, OSError) as exc:
-            raise SourceDown(" ".join(str(exc).split()) or type(exc).__name__) from exc
         if not found:
             return None
         if len(found) > 1:
@@ -75,9 +71,49 @@ class LdapLookup:
             raise LookupFailed(f"{len(found)} entries fit: {names}")
         return self._entry_of(found[0]["raw_attributes"])
 
+    def users(self) -> Iterator[str]:
+        """Search for everybody, in pages. CannotList, SourceDown, EntryError."""
+        settings = self._settings
+        if settings.iterate_filter is None:
+            raise CannotList("it has no iterate_filter")
+        with self._faults_named(settings.iterate_filter):
+            connection = self._connect()
+            try:
+                yield from self._pages(connection, settings.iterate_filter)
+            finally:
+                _close(connection)
+
     def close(self) -> None:
         """Close idle connections."""
         self._pool.close()
+
+    @contextmanager
+    def _faults_named(self, wanted: str) -> Iterator[None]:
+        try:
+            yield
+        except LDAPOperationResult as exc:
+            kind = SourceDown if exc.description in _PASSING else SourceFaulty
+            raise kind(f"{exc.description}: {exc.message}".strip(": ")) from exc
+        except (LDAPInvalidFilterError, LDAPAttributeError) as exc:
+            raise SourceFaulty(f"{wanted}: {exc}") from exc
+        except (LDAPException, ConnectionLost, OSError) as exc:
+            raise SourceDown(" ".join(str(exc).split()) or type(exc).__name__) from exc
+
+    def _pages(self, connection: Any, wanted: str) -> Iterator[str]:  # ldap3 has no types
+        attribute = self._settings.iterate_attribute
+        found = connection.extend.standard.paged_search(
+            self._settings.base, wanted, SCOPES[self._settings.scope], attributes=[attribute],
+            paged_size=PAGE, generator=True,
+        )  # fmt: skip
+        for each in found:
+            if each["type"] != "searchResEntry":
+                raise LookupFailed("the server refers to another one, which is not asked")
+            known = {name.lower(): values for name, values in each["raw_attributes"].items()}
+            values = known.get(attribute.lower(), [])
+            if not values:
+                raise EntryError(f"{each['dn']} has no {attribute}")
+            for value in values:
+                yield value.decode("utf-8", "surrogateescape")
 
     def _search(self, connection: Any, question: Question) -> list[dict[str, Any]]:  # ldap3 has no types
         settings = self._settings

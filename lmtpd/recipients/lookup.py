@@ -1,6 +1,6 @@
 """Places that are asked for a user by name: the question, the protocol, and the ways to fail."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,6 +21,10 @@ class SourceDown(LookupFailed):
 
 class SourceFaulty(SourceDown):
     """Nor at any later time, until somebody mends the configuration or the source."""
+
+
+class CannotList(Exception):
+    """The place is asked for one user at a time, and does not tell who they all are; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,13 @@ class Lookup(Protocol):
 
     def find(self, question: Question) -> Entry | None:
         """Return what is known, None if there certainly is no such user. LookupFailed, EntryError."""
+
+    def users(self) -> Iterator[str]:
+        """Yield everybody it knows: "user@domain", or "user" for one of every domain.
+
+        Of whoever is listed `find` knows more, or that he is none: an alias, say. For scripts, not for
+        deliveries: it may take long. CannotList, LookupFailed, EntryError.
+        """
 
     def close(self) -> None:
         """Let go of connections."""

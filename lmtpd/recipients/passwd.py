@@ -7,6 +7,8 @@ and a bounce cannot be taken back.
 import ctypes
 import errno
 import os
+import pwd
+from collections.abc import Iterator
 from functools import cache
 from typing import ClassVar
 
@@ -60,12 +62,21 @@ class PasswdLookup:
             if code in _NOT_FOUND:
                 return None
             raise SourceDown(f"the name service cannot tell: {os.strerror(code)}")
-        if entry.pw_uid < self._first_uid or entry.pw_uid == NOBODY_UID:
+        if not self._receives(entry.pw_uid):
             return None
         home = os.fsdecode(entry.pw_dir or b"")
         if not home.startswith("/"):
             raise LookupFailed(f"has no home directory: {home!r}")
         return Entry(home=home, owner=MailboxOwner(entry.pw_uid, entry.pw_gid))
+
+    def users(self) -> Iterator[str]:
+        """Yield all users whom the name service lists; sssd lists nobody unless told to (enumerate)."""
+        for each in pwd.getpwall():
+            if self._receives(each.pw_uid):
+                yield each.pw_name
+
+    def _receives(self, uid: int) -> bool:
+        return uid >= self._first_uid and uid != NOBODY_UID
 
     def close(self) -> None:
         """Nothing is held."""

@@ -7,9 +7,10 @@ ends with 1 and says "fatal:", so only silence means "not there".
 
 import re
 import subprocess
+from collections.abc import Iterator
 
 from lmtpd.recipients.entry import Entry
-from lmtpd.recipients.lookup import Question, SourceDown, SourceFaulty
+from lmtpd.recipients.lookup import CannotList, Question, SourceDown, SourceFaulty
 from lmtpd.recipients.table_keys import Result, entry_of_result, keys_of
 
 # postmap and the programs that it may start look for no other variable (import_environment apart).
@@ -39,22 +40,35 @@ class PostfixLookup:
         self._table = table
         self._result = result
         self._timeout_s = timeout_s
-        self._command = [command, *(("-c", config_directory) if config_directory else ()), "-q"]
+        self._command = [command, *(("-c", config_directory) if config_directory else ())]
 
     def find(self, question: Question) -> Entry | None:
         """Ask for the keys in their order. SourceDown, EntryError."""
         for key in keys_of(question):
-            if (value := self._run([*self._command, key, self._table])) is not None:
+            if (value := self._run("-q", key, self._table)) is not None:
                 return entry_of_result(value, self._result)
         return None
+
+    def users(self) -> Iterator[str]:
+        """Yield the keys of the table, whole domains too. CannotList: of tables that cannot be gone through.
+
+        postmap's -s is for files of keys and values (hash, btree, lmdb, cdb and so on) alone.
+        """
+        try:
+            listed = self._run("-s", self._table)
+        except SourceDown as exc:
+            raise CannotList(str(exc)) from exc
+        for line in (listed or "").split("\n"):
+            if key := line.partition("\t")[0]:
+                yield key
 
     def close(self) -> None:
         """Nothing is held."""
 
-    def _run(self, command: list[str]) -> str | None:
+    def _run(self, *arguments: str) -> str | None:
         try:
             done = subprocess.run(
-                command,
+                [*self._command, *arguments],
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 timeout=self._timeout_s,
@@ -64,7 +78,7 @@ class PostfixLookup:
         except subprocess.TimeoutExpired as exc:
             raise SourceDown(f"postmap does not answer within {self._timeout_s:g} s") from exc
         except OSError as exc:
-            raise SourceFaulty(f"{command[0]} cannot be started: {exc.strerror}") from exc
+            raise SourceFaulty(f"{self._command[0]} cannot be started: {exc.strerror}") from exc
         said = done.stderr.decode(errors="replace")
         trouble = _TROUBLE.search(said)
         if trouble is not None or done.returncode not in (0, 1):

@@ -1,6 +1,7 @@
 """PostgreSQL as a place of users; needs psycopg, the extra "postgresql"."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 
 import psycopg
 
@@ -37,17 +38,17 @@ class PostgresqlDatabase:
                     raise ConnectionLost(str(exc)) from exc
                 raise
 
-        try:
+        with _faults_named():
             return self._pool.use(ask)
-        except psycopg.DataError as exc:
-            raise LookupFailed(_text(exc)) from exc
-        except (
-            psycopg.ProgrammingError,
-            psycopg.errors.ReadOnlySqlTransaction,
-        ) as exc:  # the URL, the query, a table or column, a right to read
-            raise SourceFaulty(_text(exc)) from exc
-        except (psycopg.Error, ConnectionLost) as exc:
-            raise SourceDown(_text(exc)) from exc
+
+    def everything(self, query: str) -> Iterator[tuple[Sequence[str], Sequence[object]]]:
+        """Run a query without parameters, over a connection of its own. SourceDown."""
+        with _faults_named(), closing(self._connect()) as connection, connection.cursor() as cursor:
+            cursor.execute("SET statement_timeout = 0")
+            cursor.execute(query.encode())
+            names = [column.name for column in cursor.description or ()]
+            for row in cursor:
+                yield names, row
 
     def close(self) -> None:
         """Close idle connections."""
@@ -66,6 +67,21 @@ class PostgresqlDatabase:
         connection.execute("SET default_transaction_read_only = on")
         connection.execute(b"SET statement_timeout = %d" % (self._timeout_s * 1000))
         return connection
+
+
+@contextmanager
+def _faults_named() -> Iterator[None]:
+    try:
+        yield
+    except psycopg.DataError as exc:
+        raise LookupFailed(_text(exc)) from exc
+    except (
+        psycopg.ProgrammingError,
+        psycopg.errors.ReadOnlySqlTransaction,
+    ) as exc:  # the URL, the query, a table or column, a right to read
+        raise SourceFaulty(_text(exc)) from exc
+    except (psycopg.Error, ConnectionLost) as exc:
+        raise SourceDown(_text(exc)) from exc
 
 
 def _text(exc: Exception) -> str:

@@ -63,6 +63,13 @@ class Query:
         )
 
 
+def parse_iterate_query(text: str) -> str:
+    """Accept a query for everybody: nothing can be filled in. Raise QueryError."""
+    if names := [match[1] for match in _TOKEN.finditer(text) if match[1] is not None]:
+        raise QueryError(f"asks for everybody, so nothing can be filled in: not :{names[0]}")
+    return text
+
+
 _BRACED = re.compile(r"\{([^{}]*)\}")
 
 
@@ -76,6 +83,17 @@ def parse_filter(text: str) -> str:
         raise QueryError("has a brace without its partner")
     if not {"address", "user"} & set(names):
         raise QueryError('must ask for {address} or {user}, as in "(mail={address})"')
+    return _bracketed(text)
+
+
+def parse_plain_filter(text: str) -> str:
+    """Accept an LDAP filter for everybody: nothing can be filled in. Raise QueryError."""
+    if set("{}") & set(text):
+        raise QueryError("asks for everybody, so nothing can be filled in: no braces")
+    return _bracketed(text)
+
+
+def _bracketed(text: str) -> str:
     if text.count("(") != text.count(")") or not (text.startswith("(") and text.endswith(")")):
         raise QueryError("must begin and end with brackets, with as many closed as opened")
     return text

@@ -6,9 +6,10 @@ A question is a netstring "MAP KEY", the answer one of "OK DATA", "NOTFOUND ", "
 
 import socket
 import time
+from collections.abc import Iterator
 
 from lmtpd.recipients.entry import Entry
-from lmtpd.recipients.lookup import AskAgain, LookupFailed, Question, SourceDown, SourceFaulty
+from lmtpd.recipients.lookup import AskAgain, CannotList, LookupFailed, Question, SourceDown, SourceFaulty
 from lmtpd.recipients.pool import ConnectionLost, Pool
 from lmtpd.recipients.table_keys import Result, entry_of_result, keys_of
 
@@ -39,6 +40,10 @@ class SocketmapLookup:
             if (value := self._value(key)) is not None:
                 return entry_of_result(value, self._result)
         return None
+
+    def users(self) -> Iterator[str]:
+        """Yield nobody: the protocol has no such question. CannotList."""
+        raise CannotList("the protocol has no question for everybody")
 
     def close(self) -> None:
         """Close idle connections."""

@@ -4,11 +4,11 @@ What the two databases have in common: the query as the administrator wrote it, 
 `:domain` and `:detail`; and the reading of its rows. A driver runs it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from lmtpd.recipients.entry import IGNORED, Entry, EntryError, read_entry
-from lmtpd.recipients.lookup import LookupFailed, Question
+from lmtpd.recipients.lookup import CannotList, LookupFailed, Question
 from lmtpd.recipients.query import FIELDS, Query
 
 ROWS = 1000  # of one alias; more is a query without a condition
@@ -22,6 +22,12 @@ class Database(Protocol):
     def rows(self, values: Mapping[str, str]) -> tuple[Sequence[str], Sequence[Sequence[object]]]:
         """Return the names of the columns, and at most ROWS + 1 rows. SourceDown, LookupFailed."""
 
+    def everything(self, query: str) -> Iterator[tuple[Sequence[str], Sequence[object]]]:
+        """Run a query without parameters; yield each row with the names of its columns. SourceDown.
+
+        However long it takes.
+        """
+
     def close(self) -> None:
         """Let go of connections."""
 
@@ -29,11 +35,17 @@ class Database(Protocol):
 class SqlLookup:
     """Asks a database. Thread-safe."""
 
-    def __init__(self, database: Database, query: Query, columns: Mapping[str, str]) -> None:
-        """columns: field -> the column that has it; empty: the columns are named as the fields."""
+    def __init__(
+        self, database: Database, query: Query, columns: Mapping[str, str], *, iterate: str | None = None
+    ) -> None:
+        """columns: field -> the column that has it; empty: the columns are named as the fields.
+
+        iterate: the query for everybody.
+        """
         self.name = database.name
         self.asks_for_detail = "detail" in query.names
         self._database = database
+        self._iterate = iterate
         self._fields = {column: field for field, column in columns.items()}
 
     def find(self, question: Question) -> Entry | None:
@@ -57,6 +69,13 @@ class SqlLookup:
         names, _ = self._database.rows(question.parameters())
         return [] if self._fields else [name for name in names if name not in (*FIELDS, *IGNORED)]
 
+    def users(self) -> Iterator[str]:
+        """Run the query for everybody. CannotList: there is none; EntryError: a row without a name."""
+        if self._iterate is None:
+            raise CannotList("it has no iterate_query")
+        for names, row in self._database.everything(self._iterate):
+            yield _user_of(dict(zip(names, row, strict=True)))
+
     def close(self) -> None:
         """Let go of connections."""
         self._database.close()
@@ -69,3 +88,17 @@ class SqlLookup:
                 if name in self._fields
             }
         return dict(zip(names, row, strict=True))
+
+
+def _user_of(row: Mapping[str, object]) -> str:
+    """Read one row of the query for everybody: an address, or a user and perhaps the domain."""
+    address, user, domain = (row.get(name) for name in ("address", "user", "domain"))
+    if isinstance(address, str) and address:
+        return address
+    if isinstance(user, str) and user:
+        return f"{user}@{domain}" if isinstance(domain, str) and domain else user
+    raise EntryError(
+        f"iterate_query must return address, or user and domain, in each row, not {', '.join(row)}"
+        if not {"address", "user"} & set(row)
+        else "iterate_query returns a row with nobody in it"
+    )

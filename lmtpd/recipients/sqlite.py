@@ -4,8 +4,8 @@ Opened for each question: remembered answers make that rare, and a file that was
 """
 
 import sqlite3
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from urllib.parse import quote
 
 from lmtpd.recipients.lookup import LookupFailed, SourceDown, SourceFaulty
@@ -26,10 +26,23 @@ class SqliteDatabase:
 
     def rows(self, values: Mapping[str, str]) -> tuple[Sequence[str], Sequence[Sequence[object]]]:
         """Run the query. SourceDown: file or query cannot be used."""
+        with self._connected() as connection:
+            cursor = connection.execute(self._query, dict(values))
+            return [column[0] for column in cursor.description or ()], cursor.fetchmany(ROWS + 1)
+
+    def everything(self, query: str) -> Iterator[tuple[Sequence[str], Sequence[object]]]:
+        """Run a query without parameters. SourceDown: file or query cannot be used."""
+        with self._connected() as connection:
+            cursor = connection.execute(query)
+            names = [column[0] for column in cursor.description or ()]
+            for row in cursor:
+                yield names, row
+
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
         try:
             with closing(sqlite3.connect(self._uri, uri=True, timeout=self._timeout_s)) as connection:
-                cursor = connection.execute(self._query, dict(values))
-                return [column[0] for column in cursor.description or ()], cursor.fetchmany(ROWS + 1)
+                yield connection
         except (sqlite3.ProgrammingError, sqlite3.DataError, UnicodeError) as exc:
             raise LookupFailed(str(exc)) from exc
         except sqlite3.Error as exc:

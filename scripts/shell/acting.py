@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
-from scripts.shell.selection import Target
+from scripts.shell.target import Target
 from storage.directory import Directory
 from storage.disk import Disk
 from storage.errors import MailboxUnusable

@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from scripts.shell.failures import Failure, named
-from scripts.shell.selection import Target
+from scripts.shell.target import Target
 from storage.directory import Directory
 from storage.errors import StorageError
 

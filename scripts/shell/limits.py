@@ -10,7 +10,7 @@ from lmtpd.cli.explain import parse_address
 from lmtpd.cli.failures import Failure as ServerFailure
 from lmtpd.config import Config
 from lmtpd.recipients.mailbox import Mailbox
-from scripts.shell.selection import Target
+from scripts.shell.target import Target
 from storage.disk import Disk
 from storage.quota import QuotaBox
 from storage.quota_count import Counting

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from scripts.shell.failures import Failure
-from scripts.shell.selection import Target
+from scripts.shell.target import Target
 from storage.directory import Directory
 from storage.disk import Disk
 from storage.opening import descend

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from scripts.shell.failures import Failure
-from scripts.shell.selection import Target
+from scripts.shell.target import Target
 
 
 class Done:

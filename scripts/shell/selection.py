@@ -13,9 +13,11 @@ from lmtpd.cli.failures import Failure as ServerFailure
 from lmtpd.cli.options import Settings, takes_settings
 from lmtpd.config import Config, Need
 from lmtpd.recipients.directory import Directory
-from lmtpd.recipients.everyone import everyone
 from lmtpd.recipients.mailbox import Mailbox, Mailboxes, Unavailable, Unknown
-from scripts.shell.failures import Failure, named
+from scripts.shell.everybody import Missed, everybody, target_of
+from scripts.shell.failures import Failure
+from scripts.shell.output import shown
+from scripts.shell.target import Target, is_missing
 from storage.disk import Disk
 from storage.folders import FolderNames, Layout
 from storage.maildir import MaildirPath
@@ -23,20 +25,9 @@ from storage.maildir import MaildirPath
 Function = Callable[..., int]
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """One Maildir to work on."""
-
-    where: MaildirPath
-    layout: Layout
-    user: str = ""  # the address that led to it; empty for a Maildir given by its path
-    names: FolderNames = FolderNames.UTF7
-    may_be_missing: bool = False  # it may be made: `mailboxes.create`, or the script's business
-
-    @property
-    def path(self) -> str:
-        """Where it is, for people."""
-        return self.where.path
+def say(missed: Missed) -> None:
+    """Say on standard error who is missed."""
+    click.echo(f"{click.get_current_context().info_name}: {shown(missed.text)}", err=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +47,14 @@ class Selection:
             return self.settings.load() if given else None
         return self.settings.load(Need.MAILBOXES)
 
-    def targets(self, config: Config | None) -> Iterator[Target]:
-        """Yield the Maildirs. Failure for a user who is none, or a tree that cannot be read."""
+    def targets(
+        self, config: Config | None, *, missed: Callable[[Missed], None] = say, makes: bool = False
+    ) -> Iterator[Target]:
+        """Yield the Maildirs. Failure for a user who is none, or a tree that cannot be read.
+
+        missed: is told of those of all who cannot be found. makes: of all also those that a user has not
+        yet, since no mail has come for him.
+        """
         if self.maildir is not None:
             layout = Layout(config.mailboxes.layout) if config else Layout.MAILDIRPP
             names = FolderNames(config.mailboxes.folder_names) if config else FolderNames.UTF7
@@ -65,7 +62,11 @@ class Selection:
             return
         assert config is not None
         if self.is_everyone:
-            yield from _everyone(config)
+            for each in everybody(config):
+                if isinstance(each, Missed):
+                    missed(each)
+                elif makes or not (each.may_be_missing and is_missing(each)):
+                    yield each
         if self.users or self.users_from is not None:
             yield from self._of_users(build_directory(config, Disk()))
 
@@ -131,7 +132,9 @@ def takes_maildirs(rest: str = "") -> Callable[[Function], Function]:
 
 
 _OPTIONS = (
-    click.option("--all", "is_everyone", is_flag=True, help="All mailboxes below mailboxes.path."),
+    click.option(
+        "--all", "is_everyone", is_flag=True, help="The mailboxes of all users, of every recipient source."
+    ),
     click.option(
         "--users-from",
         metavar="FILE",
@@ -167,21 +170,6 @@ def _divide(positional: tuple[str, ...], *, is_named: bool) -> tuple[str | None,
     return positional[0], positional[1:]
 
 
-def _everyone(config: Config) -> Iterator[Target]:
-    template = config.mailboxes.path
-    if template is None:
-        raise Failure(
-            "--all looks below mailboxes.path, which is not set: name them with --user", os.EX_CONFIG
-        )
-    try:
-        for known in everyone(template.root, template.parts):
-            mailboxes = config.mailboxes
-            names = FolderNames(mailboxes.folder_names)
-            yield Target(known.maildir, Layout(mailboxes.layout), known.address, names)
-    except OSError as exc:
-        raise named(exc) from exc
-
-
 def _listed(path: str | None) -> Iterator[str]:
     """Yield the addresses in a file; empty lines and those that begin with # are none."""
     if path is None:
@@ -202,7 +190,7 @@ def _of_user(directory: Directory, user: str) -> Target:
         raise Failure(exc.message, exc.exit_code) from exc
     match directory.find(address):
         case Mailbox() as mailbox:
-            return Target(mailbox.maildir, mailbox.layout, user, mailbox.names, mailbox.create)
+            return target_of(mailbox, user)
         case Mailboxes(mailboxes=several):
             named = ", ".join(each.address for each in several)
             raise Failure(f"{user} stands for several mailboxes: {named}", os.EX_USAGE)

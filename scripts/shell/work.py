@@ -14,10 +14,12 @@ import click
 from lmtpd.config import Config
 from scripts.shell.acting import in_maildir
 from scripts.shell.crew import Ended, Fact, Item, Job, Opener, Progressed, work
+from scripts.shell.everybody import Missed
 from scripts.shell.output import shown
 from scripts.shell.progress import Meter, meter
 from scripts.shell.resuming import Done
-from scripts.shell.selection import Function, Selection, Target
+from scripts.shell.selection import Function, Selection, say
+from scripts.shell.target import Target
 
 
 @dataclass(slots=True)
@@ -38,10 +40,15 @@ class Run:
     config: Config | None
     jobs: int
     resume: Path | None
+    missed: list[int] = field(default_factory=list)  # exit codes, for those of all who cannot be found
 
-    def targets(self) -> list[Target]:
-        """Look up the Maildirs; a few hundred octets each. Failure."""
-        return list(self.selection.targets(self.config))
+    def targets(self, *, makes: bool = False) -> list[Target]:
+        """Look up the Maildirs, a few hundred octets each; makes: those too that are yet to be made. Failure."""
+        return list(self.selection.targets(self.config, missed=self._note, makes=makes))
+
+    def _note(self, missed: Missed) -> None:
+        say(missed)
+        self.missed.append(missed.code)
 
     def go(
         self,
@@ -75,6 +82,8 @@ class Run:
                         tell(_placed(fact, target))
             if tally.code == os.EX_OK:
                 done.finish()
+        # Whoever is missed today is no reason to remember who is done.
+        tally.code = tally.code or next(iter(self.missed), os.EX_OK)
         sys.stdout.flush()
         return tally
 

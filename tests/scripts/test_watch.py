@@ -51,6 +51,22 @@ def test_all_mailboxes_also_those_that_come_later(maildir, tmp_path):
     assert code == 0
 
 
+def test_all_users_of_a_file_wherever_their_mailboxes_are(maildir, tmp_path):
+    new_maildir(tmp_path / "far/eve")
+    lines = [f"{user}@example.org:::::::userdb_mail=maildir:{tmp_path}/{where}\n"
+             for user, where in (("bob", "mail/bob"), ("eve", "far/eve"), ("new", "far/new"))]  # fmt: skip
+    (tmp_path / "users").write_text("".join(lines))
+    (tmp_path / "lmtpd.toml").write_text(f'[[recipients]]\nsource = "file"\nfile = "{tmp_path}/users"\n')
+    with watching("--all", "--config", tmp_path / "lmtpd.toml", "--rescan", "3600", "--count", "2") as watch:
+        (maildir / "new/1.x").touch()
+        first = json.loads(watch.lines.get(timeout=PATIENCE_S))
+        (tmp_path / "far/eve/new/2.x").touch()
+        second = json.loads(watch.lines.get(timeout=PATIENCE_S))
+
+    assert (first["user"], first["name"]) == ("bob@example.org", "new/1.x")
+    assert (second["user"], second["name"]) == ("eve@example.org", "new/2.x")
+
+
 def test_only_some_kinds(maildir):
     (maildir / "cur/old:2,").touch()
     with watching(maildir, "--only", "deleted") as watch:

@@ -86,6 +86,13 @@ def test_the_machines_users_get_their_mail_at_home():
                 assert message.stat().st_mode & 0o077 == 0
             assert f"{homes}/{NAMES[0]}/Maildir" in json.dumps(told)
             assert "250" in json.dumps(told["reply"])
+            shown = subprocess.run(
+                [sys.executable, "-c", "import sys; from scripts.quota import main; sys.exit(main())",
+                 "--all", "--json", "--config", folder / "lmtpd.toml"],
+                capture_output=True, text=True, cwd=ROOT, check=True,
+            )  # fmt: skip
+            found = {fact["user"]: fact["messages"] for fact in map(json.loads, shown.stdout.splitlines())}
+            assert {name: found[name] for name in NAMES} == dict.fromkeys(NAMES, 1)
 
 
 def test_dovecot_and_we_read_one_file_of_users_alike():

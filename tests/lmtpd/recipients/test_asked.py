@@ -1,7 +1,7 @@
 """A recipient source over a lookup: what is remembered, and what an uncertain answer becomes."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -47,6 +47,9 @@ class Book:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+    def users(self) -> Iterator[str]:
+        yield from ()
 
     def close(self) -> None:
         self.entries.clear()
