@@ -43,7 +43,7 @@ class Run:
     missed: list[int] = field(default_factory=list)  # exit codes, for those of all who cannot be found
 
     def targets(self, *, makes: bool = False) -> list[Target]:
-        """Look up the Maildirs, a few hundred octets each; makes: those too that are yet to be made. Failure."""
+        """Look up the Maildirs, a few hundred octets each; makes: also what is yet to be made. Failure."""
         return list(self.selection.targets(self.config, missed=self._note, makes=makes))
 
     def _note(self, missed: Missed) -> None:

@@ -95,6 +95,11 @@ ERRORS: list[tuple[str, str, str]] = [
         SQL + 'columns = {{ uid = "uid", gid = "uid" }}\n',
         'recipients[0].columns = {{"uid": "uid", "gid": "uid"}}: names the column "uid" twice',
     ),
+    (
+        "recipients.sql.iterate_query",
+        SQL + 'iterate_query = "SELECT home FROM users WHERE name = :user"\n',
+        "nothing can be filled in: not :user",
+    ),
     ("recipients.ldap.url", LDAP.replace("ldap://", "http://"), 'must be "ldap://HOST:PORT"'),
     ("recipients.ldap.starttls", LDAP.replace("ldap:", "ldaps:") + "starttls = true\n", "cannot be combined"),
     ("recipients.ldap.ca_file", LDAP + 'ca_file = "{t}/none"\n', "there is no such file"),
@@ -103,6 +108,8 @@ ERRORS: list[tuple[str, str, str]] = [
     ("recipients.ldap.base", LDAP.replace('"dc=org"', '""'), "must not be empty"),
     ("recipients.ldap.scope", LDAP + 'scope = "all"\n', 'must be "base", "one" or "sub"'),
     ("recipients.ldap.filter", LDAP.replace("address})", "address}"), "must begin and end with brackets"),
+    ("recipients.ldap.iterate_filter", LDAP + 'iterate_filter = "(mail={{address}})"\n', "no braces"),
+    ("recipients.ldap.iterate_attribute", LDAP + 'iterate_attribute = ""\n', "must not be empty"),
     ("recipients.ldap.attributes", LDAP + 'attributes = {{ house = "x" }}\n', '"house" is unknown'),
     (
         "recipients.postfix.table",

@@ -1,4 +1,4 @@
-"""`--all`: everybody whom the recipient sources know, each once, and what is said of those whom none can list."""
+"""`--all`: everybody whom the recipient sources know, each once; and what is said where one cannot tell."""
 
 import json
 import os
