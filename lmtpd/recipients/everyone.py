@@ -1,14 +1,15 @@
-"""Every mailbox that exists, for the admin scripts: the template read backwards.
+"""Everybody, for the admin scripts: what exists, by the template read backwards, and who is listed by name.
 
-Only what the source `maildirs` would find for the address is told: names that an address can lead to,
-directories, and no links below the root.
+Of the disk only what the source `maildirs` would find for the address is told: names that an address can lead
+to, directories, and no links below the root.
 """
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from lmtpd.protocol.addresses import Address
 from lmtpd.recipients.naming import safe_component
 from storage.maildir import MaildirPath
 
@@ -30,6 +31,19 @@ def everyone(root: str, components: tuple[str, ...]) -> Iterator[Known]:
     """
     patterns = [_pattern(component) for component in components]
     yield from _below(root, (), patterns, {})
+
+
+def addresses(name: str, domains: Sequence[str], *, others: Iterable[str]) -> Iterator[Address]:
+    """Yield the addresses of somebody whom a source lists as user@domain, or as user alone.
+
+    A user alone has one in each of domains, those that the source is asked for. others: the domains that are
+    known to be served, where it is asked for all.
+    """
+    user, at, domain = name.rpartition("@")
+    if not at:
+        yield from (Address(name, each) for each in domains or ("", *others))
+    elif not domains or domain.lower() in domains:
+        yield Address(user, domain.lower())
 
 
 def _below(

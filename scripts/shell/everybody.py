@@ -13,10 +13,9 @@ from lmtpd.cli.directory import build_directory, build_lookup
 from lmtpd.config import Config
 from lmtpd.config.recipients import AskedSource, MaildirsSource, PostfixSource, SocketmapSource
 from lmtpd.config.template import HOME, Template
-from lmtpd.protocol.addresses import Address
 from lmtpd.recipients.directory import Directory
 from lmtpd.recipients.entry import EntryError
-from lmtpd.recipients.everyone import Known, everyone
+from lmtpd.recipients.everyone import Known, addresses, everyone
 from lmtpd.recipients.lookup import CannotList, LookupFailed
 from lmtpd.recipients.mailbox import Mailbox, Unavailable, Unknown
 from scripts.shell.failures import named
@@ -106,7 +105,7 @@ def _listed(config: Config, settings: AskedSource, directory: Directory) -> Iter
     has_whole_domains = False
     try:
         for name in lookup.users():
-            found = list(_of(directory, _addresses(name, settings, config)))
+            found = list(_of(name, settings, config, directory))
             # "@domain" without a Maildir of its own: whoever has one there.
             has_whole_domains |= name.startswith("@") and not any(isinstance(each, Target) for each in found)
             yield from (each for each in found if isinstance(each, Target) or not name.startswith("@"))
@@ -127,21 +126,10 @@ def _listed(config: Config, settings: AskedSource, directory: Directory) -> Iter
         yield from _on_disk(config, template if template is not None and template.root != HOME else None)
 
 
-def _addresses(name: str, settings: AskedSource, config: Config) -> Iterator[Address]:
-    """Yield the addresses of a name; a user alone has one in every domain."""
-    user, at, domain = name.rpartition("@")
-    if at:
-        if not settings.domains or domain.lower() in settings.domains:
-            yield Address(user, domain.lower())
-        return
-    for each in settings.domains or ("", *config.domains):
-        yield Address(name, each)
-
-
-def _of(directory: Directory, addresses: Iterator[Address]) -> Iterator[Target | Missed]:
+def _of(name: str, settings: AskedSource, config: Config, directory: Directory) -> Iterator[Target | Missed]:
     unknown: Missed | None = None
     is_known = False
-    for address in addresses:
+    for address in addresses(name, settings.domains, others=config.domains):
         text = f"{address.local}@{address.domain}" if address.domain else address.local
         match directory.find_itself(address):
             case Mailbox() as box:
