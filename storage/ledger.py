@@ -139,9 +139,9 @@ class Ledger:
         self._happenings.put(keys, notes)
         self._submit(_Work())
 
-    def note(self, event: str) -> None:
-        """As happened() for what has no record, but return at once."""
-        self._happenings.put((), (event,))
+    def bound_notes(self, at_most: int) -> int:
+        """Drop and count the oldest of those queued events that have no record, but for so many."""
+        return self._happenings.bound_notes(at_most)
 
     def undecided_events(self) -> list[Record]:
         """Return the records of dead processes whose events are pending: published, or not."""

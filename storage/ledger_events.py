@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from storage import ledger_tables as tables
 from storage.ledger_tables import Record
@@ -61,6 +62,14 @@ class Happenings:
         with self._mutex:
             queue, self._queue = self._queue, _Queue()
         return queue
+
+    def bound_notes(self, at_most: int) -> int:
+        """Drop and count the oldest notes, but for so many."""
+        with self._mutex:
+            notes = self._queue.notes
+            excess = max(0, len(notes) - at_most)
+            del notes[:excess]
+        return excess
 
     def put_back(self, queue: _Queue) -> None:
         """Take back what could not be written."""
@@ -118,18 +127,16 @@ class HappenedEvents:
 
     def look(self, at_most: int) -> list[Happened]:
         """Return the oldest, without waiting for those who write."""
-        if not self._path.exists():
-            return []
-        try:
-            with reading(self._path, timeout_s=self._timeout_s) as connection:
-                if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'happened'").fetchall():
-                    return []
-                rows = connection.execute(
-                    "SELECT number, maildir, name, event FROM happened ORDER BY number LIMIT ?", (at_most,)
-                ).fetchall()
-        except sqlite3.Error as exc:
-            raise self._turns.named(exc) from exc
+        rows = self._ask(
+            "SELECT number, maildir, name, event FROM happened ORDER BY number LIMIT ?", (at_most,)
+        )
         return [Happened(*row) for row in rows]
+
+    def count(self) -> int:
+        """Count all, as look() does."""
+        # They come and go in the order of their numbers.
+        rows = self._ask("SELECT coalesce(max(number) - min(number) + 1, 0) FROM happened", ())
+        return int(rows[0][0]) if rows else 0
 
     def done(self, events: Sequence[Happened]) -> None:
         """Delete the oldest, which are kept elsewhere now."""
@@ -143,3 +150,14 @@ class HappenedEvents:
     def close(self) -> None:
         """Let go of the file."""
         self._turns.close()
+
+    def _ask(self, query: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:  # SQLite's columns
+        if not self._path.exists():
+            return []
+        try:
+            with reading(self._path, timeout_s=self._timeout_s) as connection:
+                if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'happened'").fetchall():
+                    return []
+                return connection.execute(query, values).fetchall()
+        except sqlite3.Error as exc:
+            raise self._turns.named(exc) from exc

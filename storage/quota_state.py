@@ -73,22 +73,30 @@ class Notice:
 
 
 class QuotaState:
-    """The file. Made after the fork; any thread may use it. Every method may raise QuotaStateError."""
+    """The file. Made after the fork; any thread may use it. Every method may raise QuotaStateError.
+
+    Some take `telling`, which is called if something changes, before that is written down: killed in between,
+    the same change is found again, and told of twice. It must not use this file.
+    """
 
     def __init__(self, path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
         """Nothing is opened, or made, before it is needed."""
         self._path = path
         self._turns = Turns(path, _SCHEMA, QuotaStateError, durable=False, busy_timeout_s=busy_timeout_s)
 
-    def is_full(self, maildir: str, now: float, address: str = "") -> float:
+    def is_full(
+        self, maildir: str, now: float, address: str = "", *, telling: Callable[[], object] | None = None
+    ) -> float:
         """Remember that a mailbox is full; return since when it has been."""
 
         def enter(connection: sqlite3.Connection) -> float:
-            connection.execute(
+            is_new = connection.execute(
                 "INSERT INTO mailbox (maildir, full_since, address) VALUES (?1, ?2, ?3)"
                 " ON CONFLICT (maildir) DO UPDATE SET full_since = ?2, address = ?3 WHERE full_since IS NULL",
                 (maildir, now, address),
-            )
+            ).rowcount
+            if is_new and telling is not None:
+                telling()
             ((since,),) = connection.execute(
                 "SELECT full_since FROM mailbox WHERE maildir = ?", (maildir,)
             ).fetchall()
@@ -96,7 +104,7 @@ class QuotaState:
 
         return self._do(enter)
 
-    def has_room(self, maildir: str) -> bool:
+    def has_room(self, maildir: str, *, telling: Callable[[], object] | None = None) -> bool:
         """Forget that a mailbox was full; False if it was not known to be."""
 
         def clear(connection: sqlite3.Connection) -> bool:
@@ -104,12 +112,16 @@ class QuotaState:
                 "UPDATE mailbox SET full_since = NULL WHERE maildir = ? AND full_since IS NOT NULL",
                 (maildir,),
             ).rowcount
+            if changed and telling is not None:
+                telling()
             _tidy(connection)
             return bool(changed)
 
         return self._do(clear)
 
-    def change_level(self, before: int, notice: Notice, *, is_told: bool) -> bool:
+    def change_level(
+        self, before: int, notice: Notice, *, is_told: bool, telling: Callable[[], object] | None = None
+    ) -> bool:
         """Move a mailbox from one threshold to that of notice, and enter this if it is to be told.
 
         before: what the caller believes; False if it is not so, for another worker was faster.
@@ -128,6 +140,8 @@ class QuotaState:
                     (notice.maildir, notice.address, notice.level, notice.at, notice.octets,
                      notice.messages, notice.limit),
                 )  # fmt: skip
+            if moved and telling is not None:
+                telling()
             _tidy(connection)
             return bool(moved)
 

@@ -5,7 +5,7 @@ import select
 import signal
 import socket
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,15 +16,14 @@ from lmtpd.events.receivers import Command, Receiver, Socket, Webhook
 from lmtpd.events.sender import Sender, Subscription
 from lmtpd.events.wishes import Wish
 from lmtpd.report.gauges import Measured
-from lmtpd.report.history import HistorySink
-from lmtpd.report.records import Level, RecipientReport
+from lmtpd.report.records import Level
 from lmtpd.report.reporter import Reporter
 from lmtpd.server.attendants import Main
 from lmtpd.server.privileges import act_for_events
 from storage.errors import StorageError
 from storage.event_backlog import EventBacklog, standings
 from storage.ledger import Ledger, LedgerError, Record
-from storage.ledger_events import HappenedEvents
+from storage.ledger_events import EventsError, HappenedEvents
 from storage.maildir import MaildirPath
 from storage.maildirs import Maildirs
 from storage.server_lock import ServerLock, ServerRunning
@@ -52,19 +51,6 @@ def settle_events(ledger: Ledger, maildirs: Maildirs, *, reporter: Reporter) -> 
         reporter.event(Level.ALERT, "ledger_failed", error=str(exc))
 
 
-class WithRefusals:
-    """Hands reports to the history, and those of refusals to the events as well."""
-
-    def __init__(self, history: HistorySink, announcer: Announcer) -> None:
-        self._history = history
-        self._announcer = announcer
-
-    def add(self, reports: Sequence[RecipientReport]) -> None:
-        """Keep reports. Raises what the history does: they come again, and are told of then."""
-        self._history.add(reports)
-        self._announcer.refused(reports)
-
-
 def events_of(config: Config) -> Main | None:
     """Return what the events' process runs; None: there are no receivers."""
     if not config.events:
@@ -88,6 +74,9 @@ def measured_events(config: Config) -> Iterator[Measured]:
     """Measure what waits for the receivers; what cannot be read is left out."""
     if not config.events:
         return
+    with suppress(EventsError):
+        untaken = HappenedEvents(config.ledger_path, timeout_s=FIGURES_S).count()
+        yield "events_untaken", (), untaken
     with suppress(sqlite3.Error):
         for each in standings(config.events_path, timeout_s=FIGURES_S):
             name = (each.name,)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import partial
 
 from lmtpd.cli.directory import build_directory
-from lmtpd.cli.events import WithRefusals, announcer_of, measured_events, settle_events
+from lmtpd.cli.events import announcer_of, measured_events, settle_events
 from lmtpd.cli.limits import build_admission
 from lmtpd.cli.notices import build_notices
 from lmtpd.cli.owners import mailbox_disk, place_apart, with_owners
@@ -95,8 +95,7 @@ def build_service(  # Long because every collaborator is made here
         single_instance=SingleInstance(config.delivery.single_instance),
     )
     service.keeper = keeper_of(config, service)
-    rows = HistoryRows(history)
-    reporter.start(rows if announcer is None else WithRefusals(rows, announcer))
+    reporter.start(HistoryRows(history))
     if service.notices is not None:
         service.notices.start()
     housekeeper.start()

@@ -1,7 +1,8 @@
 """What is told of deliveries, refusals and quotas to whoever asked for events.
 
 A delivery's event is part of its ledger record (storage/ledger_events.py): durable before the rename, said to
-have happened before the reply. The rest is written at the next occasion, a tenth of a second away.
+have happened before the reply. Refusals are written before their reply, and quota crossings before they are
+remembered, in a transaction that waits for no disk: a kill takes none of them, a power cut may take the last.
 Nothing here waits for a receiver, and no receiver can change a reply.
 """
 
@@ -10,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from lmtpd.delivery.copy import Copy
-from lmtpd.delivery.outcomes import Delivered
+from lmtpd.delivery.outcomes import Deferred, Delivered, Refused
 from lmtpd.delivery.summary import Summary
 from lmtpd.events.document import composed, delivered, identified
 from lmtpd.events.wishes import Wish, wanted
@@ -19,6 +20,8 @@ from lmtpd.report.records import Level, RecipientReport
 from lmtpd.report.reporter import Reporter
 from storage.ledger import Ledger, LedgerError
 from storage.quota import Standing
+
+UNWRITTEN = 10_000  # events without a record that wait while the ledger cannot be written; some 10 MB
 
 
 class Announcer:
@@ -31,6 +34,9 @@ class Announcer:
         self._token = token  # of this process
         self._count = itertools.count()
         self._failing = False
+        self._lost = 0  # while the ledger could not be written; a count for the log, without a lock
+        # Whether a recipient that is not served may be worth the ledger's turn.
+        self._tells_trouble = any(wish.kinds - {"delivered"} for wish in wishes)
 
     def announcing(self, write: Callable[[Copy], None], summary: Summary) -> Callable[[Copy], None]:
         """Let what writes a copy prepare its event as well."""
@@ -57,21 +63,19 @@ class Announcer:
             elif copy.maildir is not None:  # delivered although the ledger fails
                 notes.append(delivered(copy.event, copy.maildir.path, copy.outcome.file))
             copy.event = None
-        if not keys and not notes:
-            return
-        try:
-            self._ledger.happened(keys, notes)
-            self._failing = False
-        except LedgerError as exc:
-            # They are queued, and with the records on the disk, too.
-            if not self._failing:
-                self._failing = True
-                self._reporter.event(Level.ALERT, "events_delayed", error=str(exc))
-        except Exception as exc:  # noqa: BLE001 a bug here must not turn a delivery into a failure
-            self._reporter.bug(exc, task="events")
+        if keys or notes:
+            self._write(keys, notes)
+
+    def owes(self, copies: Iterable[Copy]) -> bool:
+        """Whether refused() may have to write of these before they are answered, which takes its time."""
+        return self._tells_trouble and any(isinstance(copy.outcome, Deferred | Refused) for copy in copies)
 
     def refused(self, reports: Iterable[RecipientReport]) -> None:
-        """Tell of those whom a message was refused for, or deferred. Returns at once."""
+        """Tell of those for whom a message is refused, or deferred; others are passed over.
+
+        On return no kill takes it back, so this comes before the reply. Never raises.
+        """
+        notes = []
         for report in reports:
             if report.outcome in ("refused", "deferred") and wanted(
                 self._wishes, report.outcome, report.recipient
@@ -88,13 +92,14 @@ class Announcer:
                     "reply": report.reply,
                     "cause": report.cause,
                 }
-                event = composed(report.outcome, report.recipient, report.at, facts)
-                self._ledger.note(identified(event, self._token, str(next(self._count))))
+                notes.append(self._identified(composed(report.outcome, report.recipient, report.at, facts)))
+        if notes:
+            self._write([], notes)
 
     def crossed(
         self, state: str, mailbox: Mailbox, standing: Standing, *, percent: int | None = None
     ) -> None:
-        """Tell that a mailbox's use has crossed a line. Returns at once."""
+        """Tell that a mailbox's use has crossed a line, before that is remembered. As refused()."""
         about = own_address(mailbox)
         if wanted(self._wishes, "quota", about):
             facts = {
@@ -105,5 +110,25 @@ class Announcer:
                 "limit": str(standing.limit),
                 "maildir": mailbox.maildir.path,
             }
-            event = composed("quota", about, time.time(), facts)
-            self._ledger.note(identified(event, self._token, str(next(self._count))))
+            self._write([], [self._identified(composed("quota", about, time.time(), facts))])
+
+    def _identified(self, event: str) -> str:
+        return identified(event, self._token, str(next(self._count)))
+
+    def _write(self, keys: Sequence[bytes], notes: Sequence[str]) -> None:
+        try:
+            self._ledger.happened(keys, notes)
+            self._failing = False
+            if self._lost:
+                count, self._lost = self._lost, 0
+                self._reporter.event(
+                    Level.ERROR, "events_dropped", count=count, reason="the ledger could not be written"
+                )
+        except LedgerError as exc:
+            # They are queued; those of deliveries are with the records on the disk, too.
+            if not self._failing:
+                self._failing = True
+                self._reporter.event(Level.ALERT, "events_delayed", error=str(exc))
+            self._lost += self._ledger.bound_notes(UNWRITTEN)
+        except Exception as exc:  # noqa: BLE001 a bug here must not turn a delivery into a failure
+            self._reporter.bug(exc, task="events")

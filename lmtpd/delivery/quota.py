@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 from lmtpd.delivery.outcomes import Cause, Deferred, Refused, deferred_by
 from lmtpd.recipients.mailbox import Mailbox
@@ -123,8 +124,8 @@ class Quotas:
         if self._full and mailbox.maildir.path in self._full:
             self._full.discard(mailbox.maildir.path)
             with suppress(QuotaStateError):  # the mailbox counts as full a little longer
-                if self.state.has_room(mailbox.maildir.path) and self.on_crossing is not None:
-                    self.on_crossing("has_room", mailbox, reservation.standing)
+                telling = self._telling("has_room", mailbox, reservation.standing)
+                self.state.has_room(mailbox.maildir.path, telling=telling)
         return reservation
 
     def when_full(self, mailbox: Mailbox, full: Full) -> Deferred | Refused:
@@ -187,15 +188,16 @@ class Quotas:
 
     def _note_filled(self, mailbox: Mailbox, standing: Standing) -> None:
         path = mailbox.maildir.path
-        if path in self._full or self.on_crossing is None:
+        if path in self._full:
             return
         with suppress(QuotaStateError):  # the next refusal tells it
-            now = self._clock()
-            is_new = self.state.is_full(path, now, mailbox.address) == now
+            telling = self._telling("full", mailbox, standing)
+            self.state.is_full(path, self._clock(), mailbox.address, telling=telling)
             self._full.add(path)
             self._call_keeper()
-            if is_new:
-                self.on_crossing("full", mailbox, standing)
+
+    def _telling(self, state: str, mailbox: Mailbox, standing: Standing) -> Callable[[], None] | None:
+        return None if self.on_crossing is None else partial(self.on_crossing, state, mailbox, standing)
 
     def _note_seen(self, seen: Seen) -> None:
         if len(self._seen) < SEEN:

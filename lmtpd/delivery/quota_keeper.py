@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from lmtpd.delivery.errand import deliver_own
@@ -156,16 +157,22 @@ class QuotaKeeper:
                 limit=str(standing.limit),
             )
             is_told = bool(self._rules.thresholds) and is_worth_telling(known.level, level)
-            announcer = self._service.announcer
-            if state.change_level(known.level, notice, is_told=is_told) and announcer and is_told:
-                crossed = "warning" if level else "below_warnings"
-                announcer.crossed(crossed, mailbox, standing, percent=level or None)
+            crossed = "warning" if level else "below_warnings"
+            telling = self._telling(crossed, mailbox, standing, percent=level or None) if is_told else None
+            state.change_level(known.level, notice, is_told=is_told, telling=telling)
             self._refresh_at = 0.0
             self._refresh()
         if known.full_since is not None and share < 1 - HYSTERESIS:
-            if state.has_room(path) and self._service.announcer is not None:
-                self._service.announcer.crossed("has_room", mailbox, standing)
+            state.has_room(path, telling=self._telling("has_room", mailbox, standing))
             self._refresh_at = 0.0
+
+    def _telling(
+        self, state: str, mailbox: Mailbox, standing: Standing, *, percent: int | None = None
+    ) -> Callable[[], None] | None:
+        announcer = self._service.announcer
+        if announcer is None:
+            return None
+        return partial(announcer.crossed, state, mailbox, standing, percent=percent)
 
     # -- for all workers
 

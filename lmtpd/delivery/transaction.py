@@ -127,6 +127,8 @@ class Transaction:
         """The delivery has had its round: yield a reply for each recipient, and report it."""
         self._timing.filter_s = self._stager.filter_s
         self._owe_notices()
+        if self.owes_events:
+            self._announce(self._copies)
         for copy in self._copies:
             reply = self._settle(copy)
             if copy.has_reply:
@@ -146,6 +148,12 @@ class Transaction:
         """Whether somebody is to be told of the delivery, which is written down before the replies."""
         notices = self._service.notices
         return notices is not None and notices.wants(self.envelope, self._copies)
+
+    @property
+    def owes_events(self) -> bool:
+        """Whether events may tell of recipients that are not served, which is written before the replies."""
+        announcer = self._service.announcer
+        return announcer is not None and announcer.owes(self._copies)
 
     def conclude(self) -> None:
         """`hold`: QUIT or MAIL came. Publish what was answered 250 and not dropped since.
@@ -244,6 +252,7 @@ class Transaction:
 
     def _settle_and_report(self, copy: Copy) -> Reply:
         reply = self._settle(copy)
+        self._announce([copy])
         self._report(copy)
         return reply
 
@@ -261,8 +270,16 @@ class Transaction:
         report = self._summary.of_refusal(
             event.path, answer.reply, cause=answer.cause, detail=answer.detail, resolve_s=resolve_s
         )
+        if self._service.announcer is not None:
+            self._service.announcer.refused([report])
         self._service.reporter.recipient(report)
         return answer.reply
+
+    def _announce(self, copies: Sequence[Copy]) -> None:
+        if self._service.announcer is not None:
+            report = partial(self._summary.of_copy, is_last=False)
+            settled = [(copy, self._settle(copy)) for copy in copies]
+            self._service.announcer.refused(report(copy, reply) for copy, reply in settled)
 
     def _report(self, copy: Copy) -> None:
         if self._service.admission is not None:

@@ -114,6 +114,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric("log_lines_dropped", "counter", "Lines that the log did not take in time."),
     Metric("history_rows_dropped", "counter", "Rows that the history could not take."),
+    Metric("events_untaken", "gauge", "Events in the ledger that are not yet taken over, to be sent."),
     Metric("events_queued", "gauge", "Events that wait for a receiver.", ("receiver",)),
     Metric("events_queued_octets", "gauge", "Octets of events that wait for a receiver.", ("receiver",)),
     Metric(

@@ -255,7 +255,7 @@ class Connection:
             rounds.deliver(delivery)
             return transaction.replies()
         yield delivery
-        if delivery.waits:
+        if delivery.waits or transaction.owes_events:
             yield OWN_THREAD
         rounds.settle(delivery)
         return transaction.replies()

@@ -55,21 +55,22 @@ class PolicyDialogue:
 
     def _report(self, request: policy.Request, answer: Answer) -> None:
         reply = answer.reply
-        self._service.reporter.recipient(
-            RecipientReport(
-                at=time.time(),
-                id=self._service.next_id(),
-                recipient=request["recipient"],
-                outcome="deferred" if reply.temporary else "refused",
-                reply=f"{reply.code} {reply.status} {reply.lines[0]}",
-                sender=request.get("sender", ""),
-                queue_id=request.get("queue_id", ""),
-                cause=answer.cause,
-                detail=answer.detail,
-                client="policy",
-                helo=request.get("helo_name", ""),
-            )
+        report = RecipientReport(
+            at=time.time(),
+            id=self._service.next_id(),
+            recipient=request["recipient"],
+            outcome="deferred" if reply.temporary else "refused",
+            reply=f"{reply.code} {reply.status} {reply.lines[0]}",
+            sender=request.get("sender", ""),
+            queue_id=request.get("queue_id", ""),
+            cause=answer.cause,
+            detail=answer.detail,
+            client="policy",
+            helo=request.get("helo_name", ""),
         )
+        if self._service.announcer is not None:
+            self._service.announcer.refused([report])
+        self._service.reporter.recipient(report)
 
 
 class SocketmapDialogue:

@@ -2,9 +2,11 @@
 
 The sender is kept away by its lock, so what it would be given stays where deliveries put it, in the ledger.
 There, once all is settled, each stored copy must have its event, and no event may be about anything else.
+And at any moment each 4xx and 5xx that a client has read has one.
 """
 
 import fcntl
+import json
 import os
 import shutil
 import sqlite3
@@ -14,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,12 +27,12 @@ from tests.crash.books import check_ledger
 from tests.crash.nursery import Nursery
 from tests.crash.oracle import Kind, LedgerCheck, Mailboxes, StoredFile, Violation
 from tests.crash.points import NEVER, Bench, Point, Result
-from tests.crash.scenes import Scene
+from tests.crash.scenes import Scene, Stage
 from tests.crash.shim import Action, Shim
 
 pytestmark = [pytest.mark.crash, pytest.mark.slow]
 
-EVENTS = ("--set", 'events=[{name="dead",socket="/nowhere",kinds=["delivered"]}]')
+EVENTS = ("--set", 'events=[{name="dead",socket="/nowhere",kinds=["delivered","refused","deferred"]}]')
 SCENES = (
     scenes.ONE,
     scenes.FIRST_CONTACT,
@@ -41,17 +44,51 @@ SCENES = (
 )
 
 
-def told(ledger: Path) -> Counter[tuple[Path, str]]:
-    """Count the events of each file."""
+def _send_to_three(stage: Stage) -> None:
+    recipients = ("no/body@example.org", "a@example.org", "broken@example.org")
+    sent = stage.account.compose(*recipients, octets=4096, doomed=[recipients[0], recipients[2]])
+    stage.client.send(sent)
+    sent = stage.account.compose(recipients[2], octets=4096, doomed=[recipients[2]])
+    stage.client.send(sent)
+
+
+NOT_SERVED = Scene("recipients that are not served", scenes.THREE.prepare, _send_to_three)
+
+
+def happened(ledger: Path) -> list[tuple[str | None, str | None, dict[str, Any]]]:
+    """Return all events, with their Maildir and file; of JSON."""
     with tempfile.TemporaryDirectory(prefix="lmtpd-events-") as folder:
         for suffix in ("", "-wal"):
             if os.path.exists(f"{ledger}{suffix}"):
                 shutil.copyfile(f"{ledger}{suffix}", f"{folder}/copy{suffix}")
         with closing(sqlite3.connect(f"{folder}/copy")) as connection:
-            return Counter(
-                (Path(maildir), name)
-                for maildir, name in connection.execute("SELECT maildir, name FROM happened")
-            )
+            return [
+                (maildir, name, json.loads(event))
+                for maildir, name, event in connection.execute("SELECT maildir, name, event FROM happened")
+            ]
+
+
+def told(ledger: Path) -> Counter[tuple[Path, str]]:
+    """Count the events of each file."""
+    return Counter((Path(maildir), name) for maildir, name, _ in happened(ledger) if maildir and name)
+
+
+def told_of_trouble(ledger: Path) -> Counter[tuple[str, int]]:
+    """Count the other events of each recipient and code."""
+    return Counter(
+        (event["recipient"], int(event["reply"][:3])) for _, name, event in happened(ledger) if name is None
+    )
+
+
+def read_by_clients(account: Account) -> Counter[tuple[str, int]]:
+    """Count the 4xx and 5xx that each recipient's mail was answered."""
+    return Counter(
+        (sent.recipients[place], code)
+        for sent in account.sent
+        for attempt in sent.attempts
+        for place, code in attempt.replies.items()
+        if code is not None and code >= 400
+    )
 
 
 def with_events(ledger: Path) -> LedgerCheck:
@@ -62,6 +99,10 @@ def with_events(ledger: Path) -> LedgerCheck:
         account: Account, mailboxes: Mailboxes, files: Sequence[StoredFile], settled: bool
     ) -> list[Violation]:
         violations = records(account, mailboxes, files, settled)
+        violations += [
+            Violation(Kind.LEDGER, "events", f"no event of {code} for {recipient}")
+            for recipient, code in read_by_clients(account) - told_of_trouble(ledger)
+        ]
         if settled:
             stored, events = Counter((file.maildir, file.base) for file in files), told(ledger)
             for what, places in (
@@ -113,6 +154,15 @@ def test_no_kill_of_a_delivery_loses_its_event(
     bench: Bench, scene: Scene, note: Callable[[Sequence[Result]], None]
 ) -> None:
     results = list(bench.play_all(scene, Action.KILL))
+
+    note(results)
+    assert_all_told(results)
+
+
+def test_no_kill_loses_the_event_of_a_refusal_that_was_read(
+    bench: Bench, note: Callable[[Sequence[Result]], None]
+) -> None:
+    results = list(bench.play_all(NOT_SERVED, Action.KILL))
 
     note(results)
     assert_all_told(results)

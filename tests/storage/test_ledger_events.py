@@ -75,13 +75,26 @@ def test_a_delivery_under_another_name_is_told_with_that(ledger: Ledger, source:
     assert told(source) == [("/mail/a", "other", "amended")]
 
 
-def test_notes_have_no_file_and_go_with_the_next_flush(ledger: Ledger, source: HappenedEvents):
-    ledger.note("refused")
-    assert ledger.has_pending
-    ledger.flush()
+def test_notes_have_no_file_and_are_written_on_return(ledger: Ledger, source: HappenedEvents):
+    ledger.happened([], ["refused"])
 
     assert told(source) == [(None, None, "refused")]
     assert not ledger.has_pending
+
+
+def test_notes_that_cannot_be_written_go_with_the_next_flush_up_to_a_bound(
+    ledger: Ledger, source: HappenedEvents, monkeypatch: pytest.MonkeyPatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger._file, "commit", _fail)
+        for number in range(4):
+            with pytest.raises(LedgerError):
+                ledger.happened([], [str(number)])
+
+    assert (ledger.bound_notes(4), ledger.bound_notes(3)) == (0, 1)
+    assert ledger.has_pending
+    ledger.flush()
+    assert told(source) == [(None, None, str(number)) for number in (1, 2, 3)]
 
 
 def test_what_a_dead_process_left_is_undecided(tmp_path: Path, ledger: Ledger):
@@ -115,8 +128,10 @@ def test_what_could_not_be_written_is_written_before_its_record_goes(
 def test_the_oldest_goes_when_nobody_takes_them(ledger: Ledger, source: HappenedEvents):
     ledger.happened([], ["1", "2", "3"])
 
+    assert source.count() == 3
     assert ledger.bound_events(3) == 0
     assert ledger.bound_events(2) == 1
+    assert source.count() == 2
     assert [event for *_, event in told(source)] == ["2", "3"]
 
 

@@ -32,6 +32,34 @@ def test_room_ends_it_and_leaves_nothing_behind(path):
     assert state.is_full("/m", 20.0) == 20.0
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state, telling: state.is_full("/m", 10.0, telling=telling),
+        lambda state, telling: state.has_room("/n", telling=telling),
+        lambda state, telling: state.change_level(0, NOTICE, is_told=True, telling=telling),
+    ],
+    ids=["full", "room", "level"],
+)
+def test_a_change_is_told_before_it_is_written_and_once(path, change):
+    state, told = QuotaState(path), []
+    state.is_full("/n", 5.0)
+    before = state.all()
+
+    def fail():
+        told.append("killed")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        change(state, fail)
+    unchanged = state.all() == before
+    for _ in range(2):
+        change(state, lambda: told.append("told"))
+
+    assert unchanged
+    assert told == ["killed", "told"]
+
+
 def test_a_level_is_changed_by_one_of_those_who_see_it(path):
     states = [QuotaState(path) for _ in range(3)]
 

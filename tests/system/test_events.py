@@ -17,6 +17,7 @@ from tests.support.server import Server
 pytestmark = [pytest.mark.system]
 
 ME = "me@example.org"
+KILLS = 5
 
 
 def deliver(server: Server, *recipients: str, count: int = 1) -> list[int]:
@@ -202,6 +203,27 @@ def test_what_waits_survives_a_restart_and_a_crash_of_all(tmp_path: Path):
             wait_for(lambda: len({each["id"] for each in taken.events}) == 10, "ten events")
 
         assert {each["file"] for each in taken.events} == files(server, "a@x.example")
+
+
+def test_a_crash_right_behind_the_reply_takes_no_refusal_and_no_quota_crossing(tmp_path: Path):
+    config = "[quota]\ndefault = '0,1M'\nfull = 'reject'\n"
+    config += receiver("it", f'socket = "{tmp_path}/receiver"', kinds=["refused", "quota"])
+    users = [f"user{number}@x.example" for number in range(KILLS)]
+    with Server(tmp_path, config=config) as server:
+        for user in users:
+            assert deliver(server, user) == [250]
+            with server.client() as client:
+                client.command(f"MAIL FROM:<{ME}>")
+                reply = client.command(f"RCPT TO:<{user}>")
+                server.kill()
+            assert reply.code == 552
+            server.start()
+        with SocketReceiver(tmp_path / "receiver") as taken:
+            wait_for(lambda: len({each["id"] for each in taken.events}) >= 2 * KILLS, "all events")
+
+    assert {(each["mailbox"], each.get("state") or each["cause"]) for each in taken.events} == {
+        (user, what) for user in users for what in ("full", "quota")
+    }
 
 
 def test_a_backlog_over_its_bound_loses_the_oldest_and_says_so(tmp_path: Path):

@@ -1,6 +1,7 @@
 """What is told of deliveries, and when: with the record, and said to have happened before the reply."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from lmtpd.delivery.rounds import Rounds
 from lmtpd.delivery.service import Service
 from lmtpd.events.document import delivered
 from lmtpd.events.wishes import Wish
+from lmtpd.protocol.addresses import Address
+from lmtpd.protocol.events import NO_PARAMETERS, RecipientOffered
 from lmtpd.report.records import RecipientReport
 from storage.ledger_events import HappenedEvents
 from tests.support.services import BODY, A, B, Client, begin, codes, deliver, files, make_service
@@ -134,6 +137,63 @@ def test_a_delivery_without_the_ledger_is_told_of_when_it_can_be_written(
     assert [each["file"] for each in told(tmp_path)] == names(tmp_path, "a")
 
 
+def test_a_refusal_is_told_of_before_its_reply(tmp_path: Path):
+    service = make(tmp_path, Wish.of(["refused", "deferred"]))
+    transaction = begin(service, [A])
+    nobody = "no/body@example.org"
+
+    reply = transaction.offer(
+        RecipientOffered(Address("no/body", "example.org"), nobody.encode(), NO_PARAMETERS)
+    )
+
+    assert reply.code == 550
+    assert [(each["kind"], each["mailbox"]) for each in told(tmp_path)] == [("refused", nobody)]
+
+
+def test_who_is_not_served_is_told_of_before_the_first_reply(tmp_path: Path):
+    service = make(tmp_path, Wish.of(["deferred"]))
+    transaction = begin(service, [A, B, B])
+    transaction.open_body()
+    transaction.write(BODY)
+    shutil.rmtree(tmp_path / "mail/example.org/b")
+
+    answers = transaction.deliver(Client(), None)
+    first = next(answers)
+    events = told(tmp_path)
+
+    assert [first.code, *codes(list(answers))] == [250, 451, 451]
+    assert [(each["mailbox"], each["reply"][:3]) for each in events] == [(B, "451")] * 2
+    assert told(tmp_path) == events
+
+
+def test_what_the_client_gave_up_is_told_of_as_deferred(tmp_path: Path):
+    _, replies = deliver(make(tmp_path, Wish.of(["deferred"])), [A], BODY, client=Client(Verdict.GONE))
+
+    assert codes(replies) == [451]
+    assert [each["cause"] for each in told(tmp_path)] == ["client_gone"]
+
+
+def test_what_cannot_be_written_for_long_is_dropped_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    service = make(tmp_path, Wish.of(["refused"]))
+    monkeypatch.setattr("lmtpd.delivery.announcing.UNWRITTEN", 2)
+    announcer, lines = service.announcer, []
+    assert announcer is not None
+    monkeypatch.setattr(service.reporter, "event", lambda _, name, **fields: lines.append((name, fields)))
+    report = RecipientReport(at=1.0, id="t1", recipient=A, outcome="refused", reply="550 5.1.1 x")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(service.ledger._file, "commit", _no_space)
+        for _ in range(5):
+            announcer.refused([report])
+    announcer.refused([report])
+
+    assert len(told(tmp_path)) == 3
+    assert [name for name, _ in lines] == ["events_delayed", "events_dropped"]
+    assert lines[1][1]["count"] == 3
+
+
 def test_refusals_are_told_of_as_the_log_does(tmp_path: Path):
     service = make(tmp_path, Wish.of(["refused"]))
     assert service.announcer is not None
@@ -143,7 +203,6 @@ def test_refusals_are_told_of_as_the_log_does(tmp_path: Path):
     ]
 
     service.announcer.refused(reports)
-    service.ledger.flush()
 
     events = told(tmp_path)
     assert [(each["kind"], each["mailbox"], each["cause"]) for each in events] == [
