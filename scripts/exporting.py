@@ -2,7 +2,6 @@
 
 import functools
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -228,8 +227,8 @@ def maildir_export(
         raise click.UsageError("standard output is for one Maildir, and for --format mbox or tar")
     wish = _Wish(choice, form, output, force, is_one, dry_run)
     # What is exported and what is said of it must not mix.
-    stream = sys.stderr if output == "-" and not dry_run else sys.stdout
-    printer = Printer(as_json=as_json, text=_text, stream=stream)
+    on_stderr = output == "-" and not dry_run
+    printer = Printer(as_json=as_json, text=_text, on_stderr=on_stderr)
     return run.go(wish.work, printer.fact, opener=as_oneself, targets=targets).code
 
 

@@ -18,6 +18,7 @@ from scripts.lmtp.sending import Order, carry_out
 from scripts.shell.crew import Fact
 from scripts.shell.failures import Failure
 from scripts.shell.output import Printer, shown
+from scripts.shell.progress import Silent, meter
 from scripts.shell.running import Script, run_script
 from scripts.shell.work import as_json, dry_run
 
@@ -73,9 +74,18 @@ def _order(sender: str, recipients: Sequence[str], files: Sequence[str]) -> Orde
 
 def _send(connection: Connection, order: Order, printer: Printer) -> int:
     outcome = Outcome()
-    for fact in carry_out(connection, order, outcome, timeout_s=TIMEOUT_S):
-        printer.fact(fact)
-    sys.stdout.flush()
+    told = 0
+    # Whoever types a message sees what he types, and no bar.
+    is_typed = sys.stdin.isatty() and any(name == "-" for name, _ in order.messages)
+    with Silent() if is_typed else meter(units="messages", items="replies") as progress:
+        progress.expect(max(len(order.messages), 1))
+        for fact in carry_out(connection, order, outcome, timeout_s=TIMEOUT_S):
+            printer.fact(fact)
+            sys.stdout.flush()
+            told += 1
+            progress.add(1, told / len(order.recipients))
+            if told % len(order.recipients) == 0:
+                progress.advance()
     if outcome.failure:
         raise Failure(shown(outcome.failure), outcome.code)
     return outcome.code

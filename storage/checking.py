@@ -36,6 +36,7 @@ MESSAGE = re.compile(
     r"(?P<base>[0-9]+\.[^,:]+)(?:,S=(?P<octets>[0-9]+))?(?:,W=(?P<wire>[0-9]+))?(?P<rest>,[^:]*)?"
     r"(?::2,(?P<flags>[A-Za-z]*))?"
 )
+_USUAL_FLAGS = ("2,", "2,S")
 _STORED_OTHERWISE = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"Dovecot-LZ4", b"CRYPTED\x03")
 
 
@@ -84,7 +85,8 @@ def check_messages(  # Long because its loop, run for every message, calls no fu
     """
     uid, gid = expected.uid, expected.gid
     here = folder.parts
-    known, count, parse, new = seen, 0, MESSAGE.fullmatch, part == "new"
+    known, count = seen, 0
+    colon_here, fine = ("", {""}) if part == "new" else (":", set(_USUAL_FLAGS))
     for entry in entries(directory, part):
         count += 1
         if count == _LOOKED:
@@ -95,21 +97,31 @@ def check_messages(  # Long because its loop, run for every message, calls no fu
             status = entry.stat(follow_symlinks=False)
         except FileNotFoundError:
             continue  # a mail reader was faster
-        match = parse(name)
-        base = hash(name.partition(":")[0])
+        before, colon, behind = name.partition(":")
+        base, size = hash(before), status.st_size
+        seconds, _, rest = before.partition(".")
+        sized = rest.partition(",S=")[2]
         # What nearly every message is, in as few steps as can be.
         if (
-            match is not None
+            behind in fine
+            and colon == colon_here
+            and (not sized or sized.partition(",")[0] == str(size))
             and status.st_uid == uid
             and status.st_gid == gid
             and status.st_mode & 0o177607 == 0o100600
             and base not in known
-            and status.st_size
-            and (match[2] is None or int(match[2]) == status.st_size)
-            and (match[5] is None if new else match[5] is not None and _ordered(match[5]))
+            and size
+            and rest
+            and rest[0] != ","
+            and seconds.isdigit()
+            and name.isascii()
+            and name.isprintable()
         ):
             known.add(base)
             continue
+        match = MESSAGE.fullmatch(name)
+        if colon_here and match is not None and match["flags"] is not None and _ordered(match["flags"]):
+            fine.add(behind)  # with keywords; the next message that has them is usual
         place = Place(here, part, name)
         if not S_ISREG(status.st_mode):
             if (part, name) != TOPS[Layout.FS]:

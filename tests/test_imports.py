@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "lmtpd.protocol": set(),
     # Which mailboxes there are is the configuration's to say, and the recipient sources', put together there.
     "scripts.shell": {
-        *("lmtpd.cli.options", "lmtpd.cli.directory", "lmtpd.cli.explain", "lmtpd.cli.failures"),
+        *("lmtpd.cli.options", "lmtpd.cli.directory", "lmtpd.cli.addresses", "lmtpd.cli.failures"),
         "lmtpd.cli.counting",
         *("lmtpd.__main__", "lmtpd.config", "lmtpd.recipients", "storage"),
     },

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import click
 
-from lmtpd.cli.explain import parse_address
+from lmtpd.cli.addresses import parse_address
 from lmtpd.cli.failures import ConfigFailure, Failure
 from lmtpd.cli.options import Settings, takes_settings
 from lmtpd.cli.stdin import wire_chunks

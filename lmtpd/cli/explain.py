@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import click
 
+from lmtpd.cli.addresses import parse_address
 from lmtpd.cli.directory import build_directory
-from lmtpd.cli.failures import Failure
 from lmtpd.cli.limits import build_admission, explain_limits
 from lmtpd.cli.mailbox_facts import mailbox_facts
 from lmtpd.cli.notices import explain_notices
@@ -20,7 +20,7 @@ from lmtpd.config import Config, Need
 from lmtpd.delivery.outcomes import deferred_by, reply_of_cause
 from lmtpd.delivery.reception import Answer, answer_rcpt
 from lmtpd.protocol import replies
-from lmtpd.protocol.addresses import Address, AddressError, parse_path
+from lmtpd.protocol.addresses import Address
 from lmtpd.protocol.events import NO_PARAMETERS, RecipientOffered
 from lmtpd.protocol.replies import Reply
 from lmtpd.recipients.mailbox import Mailbox, Mailboxes, Resolved, Unavailable, Unknown
@@ -117,19 +117,6 @@ def _code(reply: Reply) -> int:
     if reply.temporary:
         return os.EX_TEMPFAIL
     return os.EX_NOUSER if reply == replies.MAILBOX_UNKNOWN else os.EX_UNAVAILABLE
-
-
-def parse_address(text: str) -> Address:
-    """Read an address from the command line, with or without angle brackets.  Raises Failure."""
-    path = text if text.startswith("<") else f"<{text}>"
-    octets = path.encode(errors="surrogateescape")
-    try:
-        address, end = parse_path(octets, smtputf8=True)
-    except AddressError as exc:
-        raise Failure(f"{escaped(text)}: {exc}", os.EX_DATAERR) from exc
-    if address is None or end != len(octets):
-        raise Failure(f"{escaped(text)}: not one address", os.EX_DATAERR)
-    return address
 
 
 def _only(resolved: Resolved) -> tuple[Mailbox, ...]:

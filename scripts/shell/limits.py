@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from lmtpd.cli.addresses import parse_address
 from lmtpd.cli.counting import counting_of
 from lmtpd.cli.directory import build_directory
-from lmtpd.cli.explain import parse_address
 from lmtpd.cli.failures import Failure as ServerFailure
 from lmtpd.config import Config
 from lmtpd.recipients.mailbox import Mailbox

@@ -6,7 +6,6 @@ JSON is one object a line, so that a report on a million messages needs no memor
 import json
 import sys
 from collections.abc import Callable
-from typing import TextIO
 
 from scripts.shell.crew import Fact
 
@@ -16,19 +15,21 @@ Text = Callable[[Fact], str]
 class Printer:
     """Prints facts, on standard output unless told otherwise."""
 
-    def __init__(self, *, as_json: bool, text: Text, stream: TextIO | None = None) -> None:
+    def __init__(self, *, as_json: bool, text: Text, on_stderr: bool = False) -> None:
         """text: how people read a fact; an empty one is not printed."""
         self._as_json = as_json
         self._text = text
-        self._stream = stream or sys.stdout
+        self._on_stderr = on_stderr
 
     def fact(self, fact: Fact) -> None:
         """Print one fact."""
+        # Asked each time: while there is a bar on the terminal, what is written goes above it.
+        stream = sys.stderr if self._on_stderr else sys.stdout
         # Not click.echo, which flushes each line.
         if self._as_json:
-            self._stream.write(json.dumps(fact) + "\n")
+            stream.write(json.dumps(fact) + "\n")
         elif line := self._text(fact):
-            self._stream.write(line + "\n")
+            stream.write(line + "\n")
 
 
 def shown(text: object) -> str:

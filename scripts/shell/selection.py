@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import click
 
+from lmtpd.cli.addresses import parse_address
 from lmtpd.cli.directory import build_directory
-from lmtpd.cli.explain import parse_address
 from lmtpd.cli.failures import Failure as ServerFailure
 from lmtpd.cli.options import Settings, takes_settings
 from lmtpd.config import Config, Need

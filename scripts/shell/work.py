@@ -73,10 +73,10 @@ class Run:
                 match item:
                     case Progressed(messages, share):
                         tally.messages += messages
-                        progress.add_messages(messages, share)
+                        progress.add(messages, share)
                     case Ended():
                         _end(target, item, tally, done)
-                        progress.add_maildir()
+                        progress.advance()
                     case dict() as fact:
                         tally.kinds[str(fact.get("kind"))] += 1
                         tell(_placed(fact, target))

@@ -67,6 +67,35 @@ def test_what_is_wrong_is_found_mended_and_taken_back(maildir, check, name, cont
     assert not list(maildir.glob("maildir-check*"))
 
 
+@pytest.mark.parametrize(
+    "name, kind",
+    [
+        ("cur/1764000001.a\x07b,S=18:2,", "name"),
+        ("cur/1764000001.\x85,S=18:2,", "name"),
+        ("cur/1764000001.,S=18:2,", "name"),
+        ("cur/176400000x.a,S=18:2,", "name"),
+        ("cur/176400000\u00b2.a,S=18:2,", "name"),
+        (f"cur/{BASE},S=180:2,", "torn"),
+        (f"cur/{BASE},S=1:2,", "size"),
+        (f"new/{BASE},S=18:", "name"),
+        ("cur/1764000001.\u00e4,S=18:2,", None),
+        ("cur/1764000001.a,X=1,S=18:2,", None),
+    ],
+)
+def test_a_name_that_is_nearly_usual_is_looked_at_closely(maildir, check, name, kind):
+    put(maildir, name)
+
+    assert [each for each, _ in found(check(maildir, "--json"))][:1] == ([kind] if kind else [])
+
+
+def test_flags_that_were_in_order_once_do_not_excuse_others(maildir, check):
+    for number in range(4):
+        put(maildir, f"cur/176400000{number}.x,S=18:2,FSab")
+    put(maildir, "cur/1764000005.x,S=18:2,FSba")
+
+    assert found(check(maildir, "--json")) == [("flags", "cur/1764000005.x,S=18:2,FSba")]
+
+
 def test_structure_and_markers_are_mended_and_taken_back(maildir, check):
     new_maildir(maildir / ".A")
     (maildir / ".A/cur").rmdir()

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -14,7 +15,7 @@ from tests.support.dovecot import dovecot
 from tests.support.postfix import public_folder
 from tests.support.requirements import CORPUS, need
 from tests.support.scripted_lmtp import scripted_lmtp
-from tests.support.scripting import Script, runner
+from tests.support.scripting import Script, on_terminal, runner
 from tests.support.server import Server
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("lmtp-send")]
@@ -68,6 +69,20 @@ def test_one_line_for_each_recipient(lmtp_send, server, message):
     stored = maildirs.messages(server.maildir("bob@example.org"))[-1]
     assert stored.original == MESSAGE.partition(b"\n")[2]
     assert stored.return_path == "<a@example.net>"
+
+
+def test_on_a_terminal_it_tells_how_many_messages_and_replies(server, message):
+    done, seen = on_terminal(
+        "send", server.addresses[0], "--to", "bob@example.org", "--to", "eve@example.org",
+        *[str(message)] * 3, stdout=subprocess.PIPE,
+    )  # fmt: skip
+
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == 6
+    assert b"3/3" in seen
+    assert b" messages " in seen
+    assert b" replies" in seen
+    assert b"bob@example.org" not in seen
 
 
 def test_standard_input_and_json(lmtp_send, server, monkeypatch):

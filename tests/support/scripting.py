@@ -1,7 +1,12 @@
 """Running an admin script in this process, and reading what it printed."""
 
 import json
+import os
+import pty
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +14,7 @@ import pytest
 
 from storage.directory import Directory
 from storage.disk import Disk
+from tests.support.requirements import ROOT
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +66,28 @@ def tree(path: Path) -> dict[str, bytes | None]:
         str(each.relative_to(path)): None if each.is_dir() else each.read_bytes()
         for each in sorted(path.rglob("*"))
     }
+
+
+def on_terminal(
+    name: str, *arguments: str, stdout: int | None = None
+) -> tuple[subprocess.CompletedProcess[bytes], bytes]:
+    """Run a script whose standard error is a terminal, and its standard output too unless it is given.
+
+    Return what it came to, and what the terminal saw.
+    """
+    code = f"import sys; from scripts.{name} import main; sys.exit(main())"
+    ours, theirs = pty.openpty()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            cwd=ROOT, stdin=subprocess.DEVNULL, stdout=stdout or theirs, stderr=theirs, check=False,
+            env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
+        )  # fmt: skip
+    finally:
+        os.close(theirs)
+    seen = b""
+    with suppress(OSError):  # the other end is closed
+        while piece := os.read(ours, 65536):
+            seen += piece
+    os.close(ours)
+    return done, seen
