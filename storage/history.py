@@ -25,7 +25,7 @@ from storage.names import base_of
 from storage.reading import reading
 from storage.turns import Turns
 
-__all__ = ["History", "HistoryError", "HistoryRow", "Question"]
+__all__ = ["History", "HistoryError", "HistoryRow", "HistorySlow", "Question"]
 
 T = TypeVar("T")
 
@@ -38,11 +38,17 @@ _LOG_OCTETS = 48 << 20
 SEGMENT_S = 86_400.0
 SEGMENT_ROWS = 200_000  # some 160 MB; ten million rows are 50 segments to look into
 _ROW_OCTETS = 1_000  # more than a usual row takes with its indexes
+LATE_STEPS = 1000  # of SQLite, between two looks at the clock: far below a millisecond
+_TOO_SLOW = "{}: nothing was found in time"
 _SEGMENTS_IN_BOUND = 8  # when the size is bounded, so that what goes at once is a small part
 
 
 class HistoryError(Exception):
     """The history could not be written or read."""
+
+
+class HistorySlow(HistoryError):
+    """What was asked could not be found in the time that was given."""
 
 
 class History:
@@ -60,8 +66,12 @@ class History:
         segment_s: float = SEGMENT_S,
         segment_rows: int = SEGMENT_ROWS,
         busy_timeout_s: float = BUSY_TIMEOUT_S,
+        give_up_at: float | None = None,
     ) -> None:
-        """octets: what prune() leaves at most, about; 0: no bound."""
+        """octets: what prune() leaves at most, about; 0: no bound.
+
+        give_up_at: of time.monotonic(), from which on reading is HistorySlow.
+        """
         self._path = path
         self._octets = octets
         self._segment_s = segment_s
@@ -69,6 +79,7 @@ class History:
         if octets:
             self._segment_rows = max(1, min(segment_rows, octets // _ROW_OCTETS // _SEGMENTS_IN_BOUND))
         self._busy_timeout_s = busy_timeout_s
+        self._give_up_at = give_up_at
         self._turns = Turns(
             path, tables.SCHEMA, HistoryError, durable=False, opened=_tune, busy_timeout_s=busy_timeout_s
         )
@@ -143,12 +154,21 @@ class History:
         return oldest, oldest.rows(connection)
 
     def _read(self, task: Callable[[sqlite3.Connection], T]) -> T:
+        if self._is_late():
+            raise HistorySlow(_TOO_SLOW.format(self._path))
         try:
             with reading(self._path, timeout_s=self._busy_timeout_s) as connection:
+                if self._give_up_at is not None:
+                    connection.set_progress_handler(self._is_late, LATE_STEPS)
                 connection.execute("BEGIN")  # one state of all segments
                 return task(connection)
         except sqlite3.Error as exc:
+            if getattr(exc, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
+                raise HistorySlow(_TOO_SLOW.format(self._path)) from exc
             raise self._turns.named(exc) from exc
+
+    def _is_late(self) -> bool:
+        return self._give_up_at is not None and time.monotonic() >= self._give_up_at
 
 
 def _tune(connection: sqlite3.Connection) -> None:
@@ -160,7 +180,7 @@ def _tune(connection: sqlite3.Connection) -> None:
 def _find(connection: sqlite3.Connection, asked: dict[str, object], limit: int) -> list[HistoryRow]:
     """Ask the segments, the newest first; older ones only if they may have newer rows than were found."""
     found: list[HistoryRow] = []
-    for segment in tables.segments(connection):
+    for segment in tables.holding(connection, asked):
         if len(found) == limit:
             span = segment.span(connection)
             if span is None or span[1] < found[-1].at:

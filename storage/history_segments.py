@@ -7,7 +7,7 @@ small enough to stay in memory, however long the history is; what is old goes as
 
 import sqlite3
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from storage.database import Schema
@@ -188,6 +188,35 @@ _KEYS = {
 }
 _SPAN = {"since": "at >= :since", "until": "at < :until", "behind": "id > :behind"}
 _ADDRESSES = ("sender = :address", "recipient = :address", "original_recipient = :address")
+
+
+PROBED = 100  # segments in one statement; SQLite joins no more than 500 selects
+
+
+def holding(connection: sqlite3.Connection, asked: Mapping[str, object]) -> Iterator[Segment]:
+    """Yield the segments that have rows with the asked keys, or with the address; the newest first.
+
+    Most have none.  A statement for each, with all columns, would take longer to compile than all the rest.
+    """
+    known = segments(connection)
+    keys = [condition for name, condition in _KEYS.items() if name in asked]
+    alternatives = [" AND ".join(keys)] if keys else _ADDRESSES if "address" in asked else ()
+    if not alternatives:
+        yield from known
+        return
+    for start in range(0, len(known), PROBED):
+        some = {segment.number: segment for segment in known[start : start + PROBED]}
+        probes = " UNION ALL ".join(_probe(segment, alternatives) for segment in some.values())
+        found = {number for (number,) in connection.execute(probes, asked).fetchall()}
+        yield from (segment for segment in some.values() if segment.number in found)
+
+
+def _probe(segment: Segment, alternatives: Sequence[str]) -> str:
+    exist = " OR ".join(
+        f"EXISTS (SELECT 1 FROM {segment.table} WHERE {condition})"  # noqa: S608
+        for condition in alternatives
+    )
+    return f"SELECT {segment.number} WHERE {exist}"
 
 
 def selection(table: str, asked: Collection[str]) -> str:

@@ -72,8 +72,11 @@ def _remarks(config: Config) -> Iterator[str]:
     yield from warnings(config)
     for path, remark in (*unmeant(config), *_unshared(config)):
         yield f"{config.origins.place_of(path)}: {written(path)}: {remark}"
-    if not config.listen:
-        yield "there is no listener: `serve` will need --listen, or a socket from systemd"
+    if not config.listen and "listen" not in config.model_fields_set:
+        yield (
+            "there is no listener: `serve` will need --listen, or a socket from systemd"
+            " (listen = [] says that this is meant)"
+        )
 
 
 def _unshared(config: Config) -> Iterator[tuple[KeyPath, str]]:

@@ -1,6 +1,7 @@
 """`lmtpd trace`: what happened to a message, from the history."""
 
 import json
+import math
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ from storage.folders import Layout
 from storage.history import History, HistoryError, HistoryRow
 
 EX_NOTHING_FOUND = 1  # as grep
+NOT_SOUGHT = "not looked for: the time was up"
 POLL_S = 0.5
 _LABEL_COLUMN = 12
 
@@ -73,11 +75,18 @@ def _ending(query: str, found: bool) -> int:  # noqa: FBT001 - one meaning only
     return os.EX_OK if found else EX_NOTHING_FOUND
 
 
-def facts(config: Config, query: str, limit: int) -> list[dict[str, object]]:
-    """Return what --json prints.  Raises Failure for a time that is none, and HistoryError."""
-    rows = find_message(History(config.history_path), questions(query, now=time.time()), limit)
+def facts(config: Config, query: str, limit: int, *, give_up_at: float = math.inf) -> list[dict[str, object]]:
+    """Return what --json prints.  Raises Failure for a time that is none, and HistoryError.
+
+    Behind give_up_at, of time.monotonic(), it is HistorySlow, and files are not looked for any more.
+    """
+    history = History(config.history_path, give_up_at=give_up_at)
+    rows = find_message(history, questions(query, now=time.time()), limit)
     layout, attempts = Layout(config.mailboxes.layout), attempts_of(rows)
-    return [_object(row, whereabouts(row, layout), attempts) for row in rows]
+    return [
+        _object(row, whereabouts(row, layout) if time.monotonic() < give_up_at else NOT_SOUGHT, attempts)
+        for row in rows
+    ]
 
 
 def _follow(history: History, alternatives: list[Query], *, layout: Layout, limit: int, as_json: bool) -> int:

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,10 +12,15 @@ from lmtpd.cli.failures import Failure
 from lmtpd.cli.options import Settings, takes_settings
 from lmtpd.cli.trace import facts
 from lmtpd.config import values
-from storage.history import HistoryError
+from storage.history import HistoryError, HistorySlow
 
 DEFAULT = "tcp:127.0.0.1:9825"
 SHOWN = 50  # recipients found by one search
+SEARCH_S = 2.0  # as Datasette's questions have
+TOO_SLOW = (
+    f"It was not found within {SEARCH_S:g} seconds: the machine is busy, or the question too wide. Ask for a"
+    " queue id or a Message-ID, or take lmtpd trace on the command line, which has no limit."
+)
 INSTALL = "lmtpd web needs its extra: pipx install 'maildir-lmtpd[web]' (or pip install 'maildir-lmtpd[web]')"
 
 
@@ -58,7 +64,9 @@ def web(settings: Settings, *, address: str, hosts: Sequence[str]) -> int:
 
     def trace(query: str) -> list[Mapping[str, object]]:
         try:
-            return [*facts(config, query, SHOWN)]
+            return [*facts(config, query, SHOWN, give_up_at=time.monotonic() + SEARCH_S)]
+        except HistorySlow as exc:
+            raise ValueError(TOO_SLOW) from exc
         except (Failure, HistoryError) as exc:
             raise ValueError(str(exc)) from exc
 

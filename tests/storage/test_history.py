@@ -1,11 +1,12 @@
 import contextlib
 import sqlite3
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from storage.history import History, HistoryRow
+from storage.history import History, HistoryRow, HistorySlow
 from storage.history_segments import selection
 
 FULL_ROW = HistoryRow(
@@ -187,6 +188,33 @@ def plan_of(path: Path, asked: set[str]) -> list[str]:
             step
             for *_, step in connection.execute(f"EXPLAIN QUERY PLAN {selection('history_0', asked)}", values)
         ]
+
+
+def test_rows_are_found_in_whatever_segment_they_are(path):
+    history = History(path, segment_rows=2)
+    for number in range(7):
+        history.add([row(number, queue_id=f"q{number % 3}", recipient="A@x", sender=f"{number}@x")])
+
+    assert numbers(history.find(queue_id="q1")) == numbers(history.find(address="a@X"))[2::3]
+    assert len(history.find(address="a@x")) == 7
+    assert len(history.find(address="4@x")) == 1
+    assert len(history.find(address="a@x", limit=3)) == 3
+    assert history.find(queue_id="q3") == []
+
+
+def test_reading_ends_when_its_time_is_up(history, path, monkeypatch):
+    history.add([row(number) for number in range(500)])
+    monkeypatch.setattr("storage.history.LATE_STEPS", 1)
+    now = time.monotonic()
+
+    assert len(History(path, give_up_at=now + 3600).find(since=0.0)) == 100
+    with pytest.raises(HistorySlow):
+        History(path, give_up_at=now).find(since=0.0)
+    slow = History(path, give_up_at=now + 3600)
+    looks = iter([now, now, now + 3601])  # the clock passes the moment while rows are read
+    monkeypatch.setattr("storage.history.time.monotonic", lambda: next(looks, now + 3601))
+    with pytest.raises(HistorySlow, match="in time"):
+        slow.find(since=0.0)
 
 
 def test_adding_nothing_touches_nothing(history, path):

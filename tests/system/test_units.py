@@ -22,14 +22,14 @@ pytestmark = pytest.mark.system
 
 BODY = b"x" * 300_000 + b"\r\n"  # goes through the spool
 OWNER = "mail"  # on every Debian
-SERVICES = ["lmtpd", "lmtpd-clean", "lmtpd-expire"]
+SERVICES = ["lmtpd", "lmtpd-clean", "lmtpd-expire", "lmtpd-web"]
 EXECUTABLE = re.compile(r"(?:mmap|mprotect|pkey_mprotect)\(.*PROT_EXEC")
 
 
 @pytest.fixture(scope="module")
 def units(tmp_path_factory) -> Path:
     folder: Path = tmp_path_factory.mktemp("units")
-    assert main(["init", str(folder), "--keep", "My Trash=30d"]) == os.EX_OK
+    assert main(["init", str(folder), "--keep", "My Trash=30d", "--web"]) == os.EX_OK
     return folder / "etc/systemd/system"
 
 
@@ -47,7 +47,7 @@ def test_systemd_finds_nothing_wrong(units):
 
     done = analyze(units, "verify", "--man=no", *(f"./{name}" for name in names))
 
-    assert len(names) == 6
+    assert len(names) == 7
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 

@@ -3,6 +3,7 @@
 import os
 import pwd
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -35,6 +36,7 @@ MODE = 0o644
     multiple=True,
     help="Expire mail every night, as maildir-expire does.  Repeatable.  [nothing is expired]",
 )
+@click.option("--web", is_flag=True, help="Write a unit for the page as well; it is not enabled.")
 @click.option("--force", is_flag=True, help="Replace files that are there.")
 @click.option("--dry-run", is_flag=True, help="Print the files, and write none.")
 def init(  # Long because all its options are named here
@@ -44,6 +46,7 @@ def init(  # Long because all its options are named here
     user: str,
     socket: str | None,
     rules: tuple[str, ...],
+    web: bool,
     force: bool,
     dry_run: bool,
 ) -> int:
@@ -72,6 +75,7 @@ def init(  # Long because all its options are named here
             socket=socket or f"{queue}/private/lmtpd",
             rules=rules,
         )
+        host = replace(host, web=web)
     except ConfigError as exc:
         raise ConfigFailure(exc, os.EX_USAGE) from exc
     except UnusableHost as exc:
@@ -123,6 +127,8 @@ def _left_to_do(host: Host, queue: str) -> str:
         "systemctl daemon-reload",
         f"systemctl enable --now lmtpd.socket lmtpd.service{timers}",
     ]
+    if host.web:
+        steps.append("systemctl enable --now lmtpd-web.service   # if you want the page; see docs/web.md")
     return "\n".join(
         ("", "Then:", *(f"  {step}" for step in steps), "", "In Postfix's main.cf:", main_cf(host, queue))
     )

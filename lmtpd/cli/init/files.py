@@ -42,6 +42,7 @@ class Host:
     rules: tuple[str, ...]
     programs: str  # the directory of lmtpd and the scripts
     protect_home: str
+    web: bool = False  # a unit for the page as well
 
     @classmethod
     def here(
@@ -98,6 +99,8 @@ def files(host: Host) -> dict[str, str]:
     made |= _nightly(
         "lmtpd-clean", "Remove what interrupted deliveries left in Maildirs", ["maildir-clean"], values
     )
+    if host.web:
+        made[f"{UNITS}/lmtpd-web.service"] = _filled("lmtpd-web.service", values)
     if host.rules:
         command = ["maildir-expire", *(word for rule in host.rules for word in ("--keep", rule))]
         made |= _nightly("lmtpd-expire", "Take old mail out of folders", command, values)

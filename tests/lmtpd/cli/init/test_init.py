@@ -51,6 +51,29 @@ def test_the_configuration_can_be_loaded(tmp_path):
     assert "hostname" in tomllib.loads((tmp_path / "etc/lmtpd/lmtpd.toml").read_text())
 
 
+def test_check_has_nothing_to_say_of_the_configuration(tmp_path, capsys):
+    (tmp_path / "mail").mkdir()
+    main(["init", str(tmp_path), "--mailboxes", f"{Path.home()}/mail/{{domain}}/{{user}}"])
+    file = tmp_path / "etc/lmtpd/lmtpd.toml"
+    file.write_text(file.read_text().replace(str(Path.home()), str(tmp_path)))
+    capsys.readouterr()
+
+    assert main(["check", "--config", str(file)]) == os.EX_OK
+    # Here the test is root; lmtpd.service has its User=.
+    assert not [line for line in capsys.readouterr().err.splitlines() if "listen" in line]
+
+
+def test_the_page_has_a_unit_for_who_asks_for_it(tmp_path, capsys):
+    assert main(["init", str(tmp_path), "--user", "mailer", "--web"]) == os.EX_OK
+
+    unit = contents(tmp_path)[f"{UNITS}/lmtpd-web.service"]
+    assert "\nUser=mailer\n" in unit
+    (command,) = re.findall(r"^ExecStart=/\S+/lmtpd (web .*)", unit, re.MULTILINE)
+    assert command.endswith("/lmtpd.toml --on unix:/run/lmtpd-web/web.sock")
+    assert "ReadWritePaths" not in unit
+    assert "enable --now lmtpd-web.service" in capsys.readouterr().out
+
+
 def test_options_are_in_the_units(tmp_path, capsys):
     main(
         ["init", str(tmp_path), "--user", "mailer", "--socket", "/run/x/lmtpd", "--mailboxes", "/data/{user}"]
