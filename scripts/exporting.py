@@ -21,7 +21,7 @@ from scripts.shell.work import Run, as_json, dry_run, takes_run
 from storage.archives import Archive, EmlTree, MboxArchive, MboxTree, TarArchive, Written
 from storage.directory import Directory
 from storage.keywords import keywords
-from storage.listing import enter_folder
+from storage.listing import enter_folder, folders
 from storage.outgoing import Choice, Outgoing, chosen_folders, outgoing
 
 _FORMATS: dict[str, Callable[[str], Archive]] = {
@@ -49,6 +49,8 @@ class _Wish:
     def work(self, target: Target, maildir: Directory) -> Iterator[Item]:
         """Export one Maildir: read as its owner, written as whoever calls."""
         path = self._path(target)
+        if self.is_one:
+            self._check_folders(target, maildir)
         if self.dry_run:
             yield from self._read(target, maildir, _Nothing(), path)
             return
@@ -66,6 +68,18 @@ class _Wish:
                     "sha256": written.sha256,
                     "verified": written.is_verified,
                 }
+
+    def _check_folders(self, target: Target, maildir: Directory) -> None:
+        """See that there is something to export before the archive is begun. Failure, OSError.
+
+        Of several Maildirs one or the other may well lack a folder.
+        """
+        with Owner.of(maildir.fd).acting():
+            if chosen_folders(maildir, target.layout, self.choice):
+                return
+            there = ", ".join(sorted(shown(folder.name) for folder in folders(maildir, target.layout)))
+        wanted = ", ".join(map(shown, self.choice.folders))
+        raise Failure(f"no folder is named {wanted}; there are {there}", os.EX_NOINPUT)
 
     def _read(self, target: Target, maildir: Directory, archive: Archive, path: str) -> Iterator[Item]:
         owner = Owner.of(maildir.fd)

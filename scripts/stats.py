@@ -15,12 +15,13 @@ from scripts.shell.failures import Failure
 from scripts.shell.output import Printer, shown
 from scripts.shell.running import Script, run_script
 from scripts.shell.selection import takes_maildirs
-from scripts.shell.table import columns, octets_text
+from scripts.shell.table import columns
 from scripts.shell.target import Target
 from scripts.shell.work import Run, as_json, changes_nothing, takes_run
 from storage.directory import Directory
 from storage.findings import Looked
 from storage.listing import enter_folder, folders
+from storage.quota_limit import size_text
 from storage.statistics import AGE_NAMES, LARGEST, Amount, Calendar, Statistics, collect
 
 # Rows of a table and bars of a chart; the rest is in --json.
@@ -164,7 +165,7 @@ def _text(report: _Report, top: int) -> Iterator[str]:
         rows.append((f"all {len(report.rows):,}", *_figures(total), _day(total.newest)))
     yield columns((what, "messages", "unread", "size", "latest"), rows)
     ages = [
-        (name, f"{each.messages:,}", octets_text(each.octets))
+        (name, f"{each.messages:,}", size_text(each.octets))
         for name, each in zip(AGE_NAMES, total.ages, strict=True)
     ]
     yield columns(("younger than", "messages", "size"), ages)
@@ -172,10 +173,10 @@ def _text(report: _Report, top: int) -> Iterator[str]:
         yield columns(("arrived in", "messages", "size", ""), list(_growth(months)))
     if total.largest:
         largest = sorted(total.largest, reverse=True)[:top]
-        yield columns(("largest messages", "size"), [(shown(name), octets_text(n)) for n, name in largest])
+        yield columns(("largest messages", "size"), [(shown(name), size_text(n)) for n, name in largest])
     if total.senders:
         senders = [
-            (shown(sender), f"{each.messages:,}", octets_text(each.octets))
+            (shown(sender), f"{each.messages:,}", size_text(each.octets))
             for sender, each in report.senders(top)
         ]
         yield columns(("sender", "messages", "size"), senders)
@@ -183,13 +184,13 @@ def _text(report: _Report, top: int) -> Iterator[str]:
 
 def _figures(statistics: Statistics) -> tuple[str, str, str]:
     total = statistics.total
-    return f"{total.messages:,}", f"{statistics.unread:,}", octets_text(total.octets)
+    return f"{total.messages:,}", f"{statistics.unread:,}", size_text(total.octets)
 
 
 def _growth(months: Sequence[tuple[str, Amount]]) -> Iterator[tuple[str, str, str, str]]:
     most = max(each.octets for _, each in months) or 1
     for month, each in months:
-        yield month, f"{each.messages:,}", octets_text(each.octets), "█" * round(30 * each.octets / most)
+        yield month, f"{each.messages:,}", size_text(each.octets), "█" * round(30 * each.octets / most)
 
 
 def _day(at: float | None) -> str:
@@ -198,13 +199,13 @@ def _day(at: float | None) -> str:
 
 def _draw(path: Path, report: _Report, top: int) -> None:
     total = report.total.total
-    months = [Bar(month, each.octets, octets_text(each.octets)) for month, each in report.months()]
+    months = [Bar(month, each.octets, size_text(each.octets)) for month, each in report.months()]
     rows = [
-        Bar(shown(name), each.total.octets, octets_text(each.total.octets))
+        Bar(shown(name), each.total.octets, size_text(each.total.octets))
         for name, each in report.largest_rows(top)
     ]
     ages = [
-        Bar(name, each.octets, octets_text(each.octets))
+        Bar(name, each.octets, size_text(each.octets))
         for name, each in zip(AGE_NAMES, report.total.ages, strict=True)
     ]
     panels = [
@@ -214,9 +215,9 @@ def _draw(path: Path, report: _Report, top: int) -> None:
     ]
     if senders := report.senders(top):
         panels.append(
-            Panel("Senders", [Bar(shown(each), n.octets, octets_text(n.octets)) for each, n in senders])
+            Panel("Senders", [Bar(shown(each), n.octets, size_text(n.octets)) for each, n in senders])
         )
-    title = f"{total.messages:,} messages, {octets_text(total.octets)}, {time.strftime('%Y-%m-%d')}"
+    title = f"{total.messages:,} messages, {size_text(total.octets)}, {time.strftime('%Y-%m-%d')}"
     try:
         path.write_text(picture(title, panels), encoding="utf-8")
     except OSError as exc:

@@ -1,8 +1,6 @@
-"""Plain tables and sizes for people."""
+"""Plain tables for people."""
 
 from collections.abc import Sequence
-
-_UNITS = ("octets", "KB", "MB", "GB", "TB", "PB")
 
 
 def columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -15,12 +13,3 @@ def columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         ).rstrip()
         for row in (head, *rows)
     )
-
-
-def octets_text(octets: float) -> str:
-    """Write a size: 950 octets, 1.2 MB; a kilobyte is 1,000 octets, as in a quota."""
-    for unit in _UNITS:
-        if octets < 999.5 or unit == _UNITS[-1]:
-            break
-        octets /= 1000
-    return f"{octets:.0f} {unit}" if unit == "octets" or octets >= 99.95 else f"{octets:.1f} {unit}"

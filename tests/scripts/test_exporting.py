@@ -55,6 +55,42 @@ def test_the_same_mail_is_the_same_octets(maildir_export, maildir, tmp_path, for
     assert not list(tmp_path.rglob("*.part"))
 
 
+@pytest.mark.parametrize("more", [[], ["--dry-run"], ["--force"]])
+@pytest.mark.parametrize("form", FORMATS)
+def test_folders_that_are_not_there_are_named_before_anything_is_written(
+    maildir_export, maildir, tmp_path, form, more
+):
+    output = tmp_path / "out"
+    if "--force" in more:
+        output.write_text("yesterday's")
+
+    result = maildir_export(maildir, "--format", form, "--output", output, "--folder", "Lists/*", *more)
+
+    assert (result.code, result.out) == (os.EX_NOINPUT, "")
+    assert result.err == (
+        f"maildir-export: {maildir}: no folder is named Lists/*; there are A/B, Empty, INBOX\n"
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "bob",
+        *(["out"] if "--force" in more else []),
+    ]
+
+
+def test_of_many_one_may_lack_a_folder(maildir_export, maildir, tmp_path):
+    (tmp_path / "mail").mkdir()
+    maildir.rename(tmp_path / "mail" / "bob")
+    new_maildir(tmp_path / "mail" / "eve")
+
+    result = maildir_export(
+        "--all", "--mailboxes", f"{tmp_path}/mail/{{user}}", "--format", "tar", "--output", tmp_path / "out",
+        "--folder", "A/B", "--json",
+    )  # fmt: skip
+
+    assert (result.code, result.err) == (0, "")
+    counts = {fact["user"]: fact["messages"] for fact in result.facts if fact["kind"] == "exported"}
+    assert counts == {"bob": 1, "eve": 0}
+
+
 def test_standard_output_and_its_digest(maildir, tmp_path):
     command = [sys.executable, "-c", "import scripts.exporting as e, sys; sys.exit(e.main())"]
     result = subprocess.run(

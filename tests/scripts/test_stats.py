@@ -36,12 +36,12 @@ def test_one_maildir_is_shown_by_folder(users, stats):
     assert result.code == 0
     table = rows(result.out)
     assert table[0] == ["folder", "messages", "unread", "size", "latest"]
-    assert table[1][:5] == ["INBOX", "1", "0", "2.0", "MB"]
+    assert table[1][:5] == ["INBOX", "1", "0", "1.9", "MiB"]
     assert table[2][:5] == ["Work", "1", "1", "5", "octets"]
-    assert table[3][:5] == ["all", "2", "2", "1", "2.0"]
+    assert table[3][:5] == ["all", "2", "2", "1", "1.9"]
     growth = [row for row in table if row and row[0][:2] == "20"]
     assert len(growth) == 14  # those without mail, too
-    assert growth[0][1:4] == ["1", "2.0", "MB"]
+    assert growth[0][1:4] == ["1", "1.9", "MiB"]
     assert growth[1][1] == "0"
 
 
@@ -50,7 +50,7 @@ def test_many_are_shown_by_user(users, stats):
 
     table = rows(result.out)
     assert [row[:2] for row in table[1:3]] == [["bob", "2"], ["all", "2"]]
-    assert ["eve@example.org", "2", "2.0", "MB"] in table
+    assert ["eve@example.org", "2", "1.9", "MiB"] in table
 
 
 def test_facts_of_each_folder_and_of_all(users, stats):
