@@ -16,6 +16,7 @@ from scripts.shell.running import Script, run_script
 from scripts.shell.selection import takes_maildirs
 from scripts.shell.target import Target
 from scripts.shell.work import Run, as_json, dry_run, takes_run
+from scripts.undoing import say_if_nothing
 from storage.check_contents import check_contents
 from storage.check_folders import check_folder, check_twins
 from storage.check_ledger import check_ledger
@@ -154,6 +155,7 @@ def maildir_check(
     printer = Printer(as_json=as_json, text=_text)
     if undo:
         tally = run.go(lambda _, maildir: _undo(maildir, dry_run=dry_run), printer.fact)
+        say_if_nothing(tally)
         return tally.code
     job = _Check(_records(run), contents, repair, dry_run, os.geteuid() == 0)
     tell = _Teller(printer, faults_only=faults)

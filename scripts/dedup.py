@@ -17,7 +17,6 @@ from scripts.shell.running import Script, run_script
 from scripts.shell.selection import takes_maildirs
 from scripts.shell.target import Target
 from scripts.shell.work import Run, as_json, at_most_one, dry_run, takes_run
-from scripts.undoing import Undoing
 from storage import uidlist
 from storage.directory import Directory
 from storage.duplicates import Copy, Group, Sameness, copies_in, groups
@@ -189,7 +188,7 @@ def maildir_dedup(
     """
     action = at_most_one({"--remove": remove, "--link": link, "--undo": undo})
     if action == "undo":
-        return run.go(Undoing(SCRIPT, dry_run).work, Printer(as_json=as_json, text=undoing.text).fact).code
+        return undoing.run(run, SCRIPT, dry_run=dry_run, as_json=as_json)
     sameness = Sameness(by)
     if action == "link" and sameness is not Sameness.CONTENT:
         raise click.UsageError(f"only the same octets can be stored once: --link does not go with --by {by}")

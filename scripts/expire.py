@@ -21,7 +21,6 @@ from scripts.shell.selection import takes_maildirs
 from scripts.shell.target import Target
 from scripts.shell.timer import absolute, units
 from scripts.shell.work import Run, as_json, dry_run, takes_run
-from scripts.undoing import Undoing
 from storage import uidlist
 from storage.directory import Directory
 from storage.errors import MailboxMissing
@@ -34,6 +33,7 @@ from storage.names import NameSource
 from storage.retention import Kept, Rule, arrival, rule_for
 from storage.trash import GROUP, Batch, Trash
 
+_FITTING = "rules that fit"  # a fact that is not printed
 SCRIPT = "expire"
 UNDO_DAYS = 7
 _DAY_S = 86_400
@@ -66,10 +66,14 @@ class _Wish:
         """Empty the trash of what is too old for an undo, and fill it."""
         trash = Trash(maildir, target.layout)
         batch = Batch.new(SCRIPT, self.now_s)
-        for folder in list(folders(maildir, target.layout)):
-            rule = rule_for(self.rules, folder.name)
-            if rule is not None:
-                yield from self._in_folder(target, maildir, trash, batch, folder, rule)
+        found = list(folders(maildir, target.layout))
+        for rule in self.rules:
+            if _fits_one(rule, found):
+                yield {"kind": _FITTING, "rule": rule.pattern}
+        for folder in found:
+            first = rule_for(self.rules, folder.name)
+            if first is not None:
+                yield from self._in_folder(target, maildir, trash, batch, folder, first)
         for old in trash.batches(SCRIPT):
             if old.made_s + self.undo_days * _DAY_S <= self.now_s:
                 fact: Fact = {"kind": "would delete" if self.dry_run else "deleted", "batch": old.name}
@@ -204,7 +208,7 @@ def maildir_expire(
       maildir-expire --user bob@example.org --config /etc/lmtpd/lmtpd.toml --undo
     """
     if instead == "undo":
-        return run.go(Undoing(SCRIPT, dry_run).work, Printer(as_json=as_json, text=undoing.text).fact).code
+        return undoing.run(run, SCRIPT, dry_run=dry_run, as_json=as_json)
     wish = _Wish(
         _rules(rules),
         frozenset(_FLAGS[each] for each in spare),
@@ -216,7 +220,28 @@ def maildir_expire(
     )
     if instead == "timer":
         return _print_timer()
-    return run.go(wish.expire, Printer(as_json=as_json, text=_text).fact).code
+    return _run(run, wish, Printer(as_json=as_json, text=_text))
+
+
+def _run(run: Run, wish: _Wish, printer: Printer) -> int:
+    useless = dict.fromkeys(rule.pattern for rule in wish.rules)
+
+    def tell(fact: Fact) -> None:
+        if fact["kind"] == _FITTING:
+            useless.pop(str(fact["rule"]), None)
+        else:
+            printer.fact(fact)
+
+    tally = run.go(wish.expire, tell)
+    if tally.maildirs:
+        # No error, since there may be one tomorrow; but whoever has mistyped it would never know.
+        for pattern in useless:
+            click.echo(f"maildir-expire: --keep {shown(pattern)}: no such folder, nothing to take", err=True)
+    return tally.code
+
+
+def _fits_one(rule: Rule, found: Sequence[Folder]) -> bool:
+    return any(rule_for([rule], folder.name) is not None for folder in found)
 
 
 def _print_timer() -> int:

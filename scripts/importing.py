@@ -47,9 +47,13 @@ class _Wish:
         """Import every source into one Maildir, as its owner, reading each as that one's owner."""
         passed_over = False
         names = NameSource(self.host, secrets.token_hex(8))
+        tried: dict[str, Trial] = {}
         for number, (name, path) in enumerate(self.sources):
             with closing(_open(path, name)) as source:
-                job = _Job(self, target, maildir, Owner.of(maildir.fd), names, number)
+                job = _Job(
+                    self, target, maildir,
+                    owner=Owner.of(maildir.fd), names=names, number=number, tried=tried,
+                )  # fmt: skip
                 for item in job.run(Owner.of(source.fd).steps(source.read(self.reading))):
                     passed_over |= isinstance(item, dict) and item["kind"] == "passed over"
                     yield item
@@ -61,7 +65,15 @@ class _Job:
     """One source into one Maildir."""
 
     def __init__(
-        self, wish: _Wish, target: Target, maildir: Directory, owner: Owner, names: NameSource, number: int
+        self,
+        wish: _Wish,
+        target: Target,
+        maildir: Directory,
+        *,
+        owner: Owner,
+        names: NameSource,
+        number: int,
+        tried: dict[str, Trial],
     ) -> None:
         self._wish = wish
         self._target = target
@@ -69,6 +81,7 @@ class _Job:
         self._owner = owner
         self._names = names
         self._number = number
+        self._tried = tried  # by folder: of a dry run, what the sources before would have put there
         self._source = wish.sources[number][0]
         self._unreported = 0
 
@@ -123,7 +136,10 @@ class _Job:
         layout = self._target.layout
         parts = folder_parts(layout, folder)
         if self._wish.dry_run:
-            return Trial(self._existing(Folder(folder, parts)))
+            before = self._tried.get(folder)
+            trial = before.again() if before else Trial(self._existing(Folder(folder, parts)))
+            self._tried[folder] = trial
+            return trial
         if make_folder(self._maildir, layout, folder, mode_of(self._maildir)) and parts:
             subscribe_in(self._maildir, layout, folder=folder)
         return Filling(self._maildir, enter_folder(self._maildir, Folder(folder, parts)), self._names)
@@ -226,7 +242,7 @@ def _text(fact: Fact) -> str:
     if fact["kind"] == "passed over":
         return f"{where}passed over {shown(fact['source'])}: {shown(fact['why'])}"
     messages, skipped = int(str(fact["messages"])), int(str(fact["skipped"]))
-    there = f", {skipped:,} were there already" if skipped else ""
+    there = f", {skipped:,} {'was' if skipped == 1 else 'were'} there already" if skipped else ""
     what = f"{fact['kind']} {counted(messages, 'message')} from {shown(fact['source'])}{there}"
     return f"{where}{shown(fact['folder'])}: {what}"
 

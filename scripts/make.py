@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import click
@@ -34,7 +34,7 @@ class _Wish:
     @contextmanager
     def opened(self, target: Target) -> Iterator[Directory]:
         """Make the Maildir itself, and open it as its owner."""
-        owner = self.owner or target.owner or OwnerIds.of_parent(target.path)
+        owner = self.owner or target.owner or _whose(target)
         for _ in make_way(Disk(), target.where, owner, self.mode or DIRECTORY_MODE):
             pass
         with as_owner(target) as maildir:
@@ -99,6 +99,15 @@ def maildir_make(
                 printer.fact({"maildir": target.path} | fact)
         return os.EX_OK
     return run.go(wish.make, printer.fact, opener=wish.opened, targets=targets).code
+
+
+def _whose(target: Target) -> OwnerIds:
+    """Tell whose a Maildir is; one that is yet to be made, or was half made as root, his above it."""
+    with suppress(FileNotFoundError):
+        status = os.lstat(target.path)
+        if status.st_uid != 0:
+            return OwnerIds(status.st_uid, status.st_gid)
+    return OwnerIds.of_parent(target.path)
 
 
 def _missing(target: Target, wish: _Wish) -> Iterator[Fact]:

@@ -1,15 +1,33 @@
 """`--undo` of the scripts that put mail into their trash: the last run's comes back."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import click
+
 from scripts.shell.crew import Fact, Item, Progressed
-from scripts.shell.output import counted, shown
+from scripts.shell.output import Printer, counted, shown
 from scripts.shell.target import Target
+from scripts.shell.work import Run, Tally
 from storage.directory import Directory
 from storage.trash import Fate, Trash
 
 _REPORTED = 128  # messages, at a time
+
+
+def run(run: Run, script: str, *, dry_run: bool, as_json: bool) -> int:
+    """Take the last run of a script back in every Maildir; return the exit code."""
+    tally = run.go(Undoing(script, dry_run).work, Printer(as_json=as_json, text=text).fact)
+    say_if_nothing(tally)
+    return tally.code
+
+
+def say_if_nothing(tally: Tally) -> None:
+    """Say that nothing was there to be taken back: silence would look like success."""
+    if not tally.kinds and tally.code == os.EX_OK:
+        name = click.get_current_context().info_name
+        click.echo(f"{name}: there is nothing to take back", err=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,12 @@ class Trial:
         self.added = NOTHING
         self.skipped = 0
 
+    def again(self) -> "Trial":
+        """Return the trial of another source, which finds there what this one would have put there."""
+        other = Trial(None)
+        other._contents = self._contents
+        return other
+
     def put(self, message: Incoming) -> None:
         """Count a message as one to be added, or as one that is there. OSError, StorageError."""
         digest = sha256(message.content).digest()

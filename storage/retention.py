@@ -87,7 +87,7 @@ class Rule:
             if self.age_s is not None and each.arrived_s < now_s - self.age_s:
                 going.append((each, f"it came more than {self.age} ago"))
             elif self.messages is not None and number > self.messages:
-                going.append((each, f"there are {self.messages} newer ones"))
+                going.append((each, f"there {'is' if self.messages == 1 else 'are'} {self.messages} newer"))
             elif self.octets is not None and octets > self.octets:
                 going.append((each, f"it and the newer ones have more than {self.size}"))
         yield from reversed(going)

@@ -88,7 +88,7 @@ def test_json_names_each_message_and_the_reason(maildir_expire, maildir):
     facts = maildir_expire(maildir, "--keep", "Trash=8", "--json").facts
 
     assert [fact["kind"] for fact in facts] == ["expired", "expired", "expired in all"]
-    assert facts[0]["why"] == "there are 8 newer ones"
+    assert facts[0]["why"] == "there are 8 newer"
     assert facts[0]["octets"] == 1
     assert facts[0]["arrived"].startswith("20")
     assert (facts[2]["folder"], facts[2]["messages"]) == ("Trash", 2)
@@ -242,3 +242,23 @@ def test_timer_has_no_standard_input(maildir_expire, tmp_path):
 
     assert result.code == os.EX_USAGE
     assert "standard input" in result.err
+
+
+def test_a_folder_that_nobody_has_is_said(maildir_expire, tmp_path):
+    new_maildir(tmp_path / "mail" / "bob")
+    new_maildir(tmp_path / "mail" / "eve", ".Junk")
+
+    result = maildir_expire(
+        "--all", "--mailboxes", f"{tmp_path}/mail/{{user}}", "--json",
+        "--keep", "Junk=14d", "--keep", "Trsh=30d", "--keep", "INBOX=9y",
+    )  # fmt: skip
+
+    assert (result.code, result.out) == (0, "")
+    assert result.err == "maildir-expire: --keep Trsh: no such folder, nothing to take\n"
+
+
+def test_nothing_to_take_back_is_said(maildir_expire, tmp_path):
+    result = maildir_expire(new_maildir(tmp_path / "bob"), "--undo")
+
+    assert (result.code, result.out) == (0, "")
+    assert result.err == "maildir-expire: there is nothing to take back\n"

@@ -56,6 +56,22 @@ def test_a_second_run_adds_nothing(maildir_import, maildir, tmp_path):
     assert tree(maildir) == before
 
 
+def test_a_dry_run_says_of_each_source_what_the_run_does(maildir_import, maildir, tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).write_bytes(MBOX)
+    (tmp_path / "three").write_bytes(MBOX * 2)
+    sources = [tmp_path / name for name in ("one", "two", "three")]
+    before = tree(maildir)
+
+    dry = maildir_import(maildir, *sources, "--dry-run", "--json")
+    untouched = tree(maildir) == before
+    run = maildir_import(maildir, *sources, "--json")
+
+    assert untouched
+    assert [(fact["messages"], fact["skipped"]) for fact in dry.facts] == [(2, 0), (0, 2), (2, 2)]
+    assert [fact | {"kind": "imported"} for fact in dry.facts] == run.facts
+
+
 def test_copies_are_counted_for_each_source(maildir_import, maildir, tmp_path):
     (tmp_path / "mbox").write_bytes(MBOX * 2)
     (tmp_path / "other").write_bytes(MBOX * 3)

@@ -115,6 +115,16 @@ def test_as_root_all_belongs_to_the_owner(tmp_path, make):
     assert S_IMODE((tmp_path / "bob").stat().st_mode) == 0o2770
 
 
+def test_a_folder_more_is_made_as_him_whose_the_maildir_is(tmp_path, make):
+    need("root")
+    make(tmp_path / "bob", "--owner", "mail")
+
+    result = make(tmp_path / "bob", "--folder", "Junk")
+
+    assert (result.code, result.err) == (0, "")
+    assert (tmp_path / "bob/.Junk/cur").owner() == "mail"
+
+
 def test_somebody_elses_maildir_is_not_taken(tmp_path, make):
     need("root")
     make(tmp_path / "bob", "--owner", "mail")

@@ -68,7 +68,7 @@ def test_reasons_are_said():
     rule = Rule.parse("F=30d,1K,1")
     found = rule.expired(kept((0, 1), (NOW - 2, 1), (NOW - 1, 1)), NOW)
 
-    assert [why for _, why in found] == ["it came more than 30d ago", "there are 1 newer ones"]
+    assert [why for _, why in found] == ["it came more than 30d ago", "there is 1 newer"]
     (large,) = Rule.parse("F=1K").expired(kept((NOW, 2000)), NOW)
     assert large[1] == "it and the newer ones have more than 1K"
 
