@@ -28,15 +28,28 @@ class ServerLock:
     unlinking it would let two processes lock two files.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None, *, inherited: int | None = None) -> None:
+        """inherited: the descriptor of one who holds the lock and has handed it over; then without a path."""
+        if path is None:
+            assert inherited is not None
+            self._fd = inherited
+            return
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             _lock(self._fd, path)
-            os.ftruncate(self._fd, 0)
-            os.pwrite(self._fd, f"{os.getpid()}\n".encode("ascii"), 0)
+            self.sign()
         except BaseException:
             os.close(self._fd)
             raise
+
+    def sign(self) -> None:
+        """Write down this process as the holder."""
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, f"{os.getpid()}\n".encode("ascii"), 0)
+
+    def fileno(self) -> int:
+        """Return its descriptor."""
+        return self._fd
 
     def close(self) -> None:
         """Give up this process's hold on the lock; what it forked keeps its own.  Done once."""

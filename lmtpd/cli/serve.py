@@ -11,7 +11,7 @@ from lmtpd.cli.wiring import build_service, expose
 from lmtpd.config import Need, warnings
 from lmtpd.report.records import Level
 from lmtpd.report.reporter import Reporter
-from lmtpd.server import supervisor
+from lmtpd.server import handover, supervisor
 from lmtpd.server.errors import CannotStart
 
 
@@ -28,8 +28,9 @@ from lmtpd.server.errors import CannotStart
 def serve(settings: Settings) -> int:
     """Run the server in the foreground.
 
-    SIGTERM finishes what clients have sent and exits 0; SIGHUP, or a change of the file, reloads.  Ready, and
-    so told to systemd, once a connection gets its greeting.
+    SIGTERM finishes what clients have sent and exits 0; SIGHUP, or a change of the file, reloads; SIGUSR2
+    lets the program as it is installed now take over.  Ready, and so told to systemd, once a connection gets
+    its greeting.
 
     \b
     Examples:
@@ -37,7 +38,7 @@ def serve(settings: Settings) -> int:
       lmtpd serve --config /etc/lmtpd/lmtpd.toml --set limits.recipients=100
     """
     needs = [Need.MAILBOXES, Need.PRIVILEGES]
-    if not _has_sockets_from_systemd():
+    if not _has_sockets_from_systemd() and handover.VARIABLE not in os.environ:
         needs.append(Need.LISTENER)
     config = settings.load(*needs)
     reporter = Reporter(config.log.format, config.log.target)

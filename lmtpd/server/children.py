@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
-HANDLED = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD})
+HANDLED = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD})
 
 
 READY = b"ready"  # what a child says once it does its work; anything else is why it cannot
@@ -107,6 +107,9 @@ def _live(main: Callable[[socket.socket], int], control: socket.socket, *, mask:
         # Ctrl-C and a terminal's hang-up reach the whole process group; the supervisor tells what to do.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(
+            signal.SIGUSR2, signal.SIG_IGN
+        )  # `systemctl kill` sends it to all unless told otherwise
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)

@@ -21,8 +21,8 @@ LOCK_WAIT_S = 10.0
 LOCK_PAUSE_S = 0.1
 
 
-def become_server(config: Config) -> ServerLock:
-    """Make the state directory, drop privileges, take the lock. Raises CannotStart."""
+def become_server(config: Config, *, lock: ServerLock | None = None) -> ServerLock:
+    """Make the state directory, drop privileges, take the lock unless it was handed over. CannotStart."""
     user = config.server.run_as if os.geteuid() == 0 and not config.acts_as_recipients else None
     try:
         entry = pwd.getpwnam(user) if user else None
@@ -43,7 +43,7 @@ def become_server(config: Config) -> ServerLock:
     if not os.access(state, os.W_OK | os.X_OK):
         who = user or pwd.getpwuid(os.geteuid()).pw_name
         raise CannotStart(f"{state}: the state directory cannot be written by {who}", os.EX_CANTCREAT)
-    return _take_lock(config.ledger_path.with_name(config.ledger_path.name + ".server"))
+    return lock or _take_lock(config.ledger_path.with_name(config.ledger_path.name + ".server"))
 
 
 def drop_privileges(entry: pwd.struct_passwd) -> None:

@@ -1,8 +1,9 @@
-"""The first process: holds the sockets, keeps the workers running, passes on what it is told.
+"""The first process: sockets, workers, signals. Long because one loop decides between all that is under way.
 
 The rule: one thread, and no open ledger or observer, for it forks as long as it lives. A signal handler only
 writes the signal down; everything happens in one loop. Workers come in generations, one for each reload:
-the new one listens on the same sockets and is ready before the old one stops accepting.
+the new one listens on the same sockets and is ready before the old one stops accepting. So does the program
+that takes over from us in an upgrade.
 """
 
 import math
@@ -21,6 +22,7 @@ from lmtpd.server.children import HANDLED, Child, Closable
 from lmtpd.server.errors import CannotStart
 from lmtpd.server.exporter import Expose, exporter_of
 from lmtpd.server.generation import BuildService, Generation
+from lmtpd.server.handover import GO, Handover, received, start_successor, why_not
 from lmtpd.server.listeners import open_listeners
 from lmtpd.server.startup import become_server, refuse_fixed_keys
 from lmtpd.server.systemd import adopt_sockets, notify
@@ -82,9 +84,13 @@ class Supervisor:
         self._coming: Generation | None = None
         self._leaving: list[Generation] = []
         self._reload_is_due = False
+        self._upgrade_is_due = False
         self._stopping = False
         self._kills_at = math.inf
         self._failure: CannotStart | None = None
+        self._successor: Child | None = None  # is being started, and does not serve yet
+        self._handover: Handover | None = None  # from our predecessor, which serves until we do
+        self._has_handed_over = False
         self._lock: ServerLock | None = None  # kept by the workers, so that none outlives its server unseen
 
     def run(self) -> int:
@@ -92,9 +98,13 @@ class Supervisor:
         self._listen_to_signals()
         self._reporter.count_on(self._board.tally.sheet(0))
         tls = tls_context(self._config.tls)
-        listeners = open_listeners(self._config.sockets, held=adopt_sockets(os.environ))
+        handover = self._handover = received(os.environ)
+        held = handover.listeners if handover is not None else adopt_sockets(os.environ)
+        listeners = open_listeners(self._config.sockets, held=held)
+        if handover is not None:
+            listeners = handover.wanted(listeners)
         try:
-            self._lock = become_server(self._config)
+            self._lock = become_server(self._config, lock=handover.lock if handover is not None else None)
         except CannotStart:
             for listening in listeners:
                 listening.remove()
@@ -132,6 +142,14 @@ class Supervisor:
             self._begin_reload(self._current)
         if self._current is not None:
             self._fork_attendants(self._current.config)
+            self._tend_upgrade(self._current)
+
+    def _tend_upgrade(self, current: Generation) -> None:
+        if self._successor is not None and self._successor.is_ready:
+            self._hand_over(self._successor)
+        elif self._upgrade_is_due and self._successor is None:
+            self._upgrade_is_due = False
+            self._begin_upgrade(current)
 
     def _wait(self) -> None:
         """Sleep until a signal, a child's word or end, or an appointment; then take note of it."""
@@ -166,12 +184,15 @@ class Supervisor:
             self._begin_stop()
         elif number == signal.SIGHUP:
             self._reload_is_due = True
+        elif number == signal.SIGUSR2:
+            self._upgrade_is_due = True
 
     def _generations(self) -> list[Generation]:
         return [each for each in (self._current, self._coming, *self._leaving) if each is not None]
 
     def _children(self) -> list[Child]:
         workers = [child for generation in self._generations() for child in generation.workers]
+        workers += [self._successor] if self._successor is not None else []
         return workers + [child for attendant in self._attendants for child in attendant.children]
 
     # -- children
@@ -203,6 +224,10 @@ class Supervisor:
             pass  # its last words may be unread
         child.control.close()
         how = child.last_words or (f"signal {-code}" if code < 0 else f"exit code {code}")
+        if child is self._successor:
+            self._successor = None
+            self._report_failed_upgrade(pid=child.pid, how=how)
+            return
         for attendant in self._attendants:
             if child in attendant.children:
                 if attendant.bury():
@@ -232,6 +257,9 @@ class Supervisor:
             self._leaving.append(old)
             for attendant in self._attendants[1:]:
                 attendant.renew()
+        if self._handover is not None:
+            self._handover.take_over(coming.listeners)
+            self._handover = None
         name = "started" if old is None else "reloaded"
         self._reporter.event(Level.NOTICE, name, listen=where, workers=workers)
         notify(os.environ, "READY=1")
@@ -283,9 +311,41 @@ class Supervisor:
             if listening.sock not in kept:
                 listening.remove()
 
+    # -- the end
+
+    def _begin_upgrade(self, current: Generation) -> None:
+        """Start the program anew; it says when it serves on our sockets, or ends."""
+        assert self._lock is not None
+        why = why_not(current.config)
+        if not why:
+            try:
+                self._successor = start_successor(current.listeners, self._lock)
+                self._reporter.event(Level.NOTICE, "upgrade_begun", pid=self._successor.pid)
+                return
+            except OSError as exc:
+                why = str(exc)
+        self._report_failed_upgrade(how=why)
+
+    def _report_failed_upgrade(self, **fields: object) -> None:
+        self._reporter.event(Level.ERROR, "upgrade_failed", **fields, consequence="this server stays")
+
+    def _hand_over(self, successor: Child) -> None:
+        """Accept no more, and end once all clients have left; their connections stay."""
+        self._successor, self._stopping, self._has_handed_over = None, True, True
+        self._reporter.event(Level.NOTICE, "handed_over", to=successor.pid)
+        notify(os.environ, f"MAINPID={successor.pid}", "READY=1")
+        for attendant in self._attendants:
+            attendant.end()
+        for generation in self._generations():
+            generation.tell(RETIRE)
+            for listening in generation.listeners:
+                listening.close()
+        successor.tell(GO)
+        successor.control.close()
+
     def _begin_stop(self) -> None:
         """Drain: everything a client has sent the end of is answered, within KILL_S."""
-        if self._stopping:
+        if self._stopping and not self._has_handed_over:
             return
         self._stopping = True
         self._kills_at = time.monotonic() + KILL_S
@@ -295,6 +355,8 @@ class Supervisor:
         for generation in self._generations():
             generation.tell(DRAIN)
             for listening in generation.listeners:
-                listening.remove()
+                listening.close() if self._has_handed_over else listening.remove()
         for attendant in self._attendants:
             attendant.end()
+        if self._successor is not None:
+            self._successor.end(signal.SIGTERM)
