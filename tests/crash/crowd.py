@@ -55,7 +55,7 @@ class Member(Client):
         if not self._has_said_all or connection is None:
             return False
         unread = array.array("i", [0])
-        with suppress(OSError):
+        with suppress(OSError, ValueError):  # it is closed by the thread that reads
             fcntl.ioctl(connection.socket, termios.TIOCOUTQ, unread)
         return not unread[0]
 
