@@ -168,7 +168,7 @@ class Directory:
 
     def _meant(self, address: Address) -> Address:
         if not address.domain and address.local.lower() == "postmaster":
-            return self._postmaster
+            address = self._postmaster
         if (domain := self._same_as.get(address.domain)) is not None:
             return Address(address.local, domain)
         return address

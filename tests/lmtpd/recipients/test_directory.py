@@ -25,6 +25,20 @@ def test_postmaster_without_a_domain_has_a_mailbox_by_setting(root: Path):
     assert isinstance(directory.find(Address("alice", "")), Unknown)
 
 
+def test_the_postmaster_by_setting_may_be_in_a_domain_that_means_another(root: Path):
+    (root / "example.org/postmaster").mkdir()
+    directory = Directory(
+        [source(root)],
+        postmaster=Address("postmaster", "example.net"),
+        same_as={"example.net": "example.org"},
+    )
+
+    found = directory.find(Address("postmaster", ""))
+
+    assert isinstance(found, Mailbox)
+    assert found.address == "postmaster@example.org"
+
+
 def test_the_first_source_that_knows_answers(root: Path, tmp_path: Path):
     (tmp_path / "other/example.org/dave").mkdir(parents=True)
     directory = Directory([source(root), source(tmp_path / "other")], postmaster=Address("p", "x"))
