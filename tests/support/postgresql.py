@@ -1,6 +1,5 @@
 """A private PostgreSQL: a cluster of its own on a unix socket, run by the user of Debian's package."""
 
-import os
 import pwd
 import shutil
 import signal
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import psycopg
 
-from tests.support.hanging import let_hang
+from tests.support.hanging import children_of, let_go_on, let_hang
 from tests.support.polling import wait_for
 from tests.support.postfix import public_folder
 from tests.support.requirements import need
@@ -62,13 +61,14 @@ class Postgresql:
 
     def pause(self) -> None:
         """Let it and all its children hang."""
-        for pid in self._pids():
+        let_hang(self._pid)  # before they are looked up: it makes no more of them then
+        for pid in children_of(self._pid):
             let_hang(pid)
 
     def resume(self) -> None:
         """Let them go on."""
-        for pid in self._pids():
-            os.kill(pid, signal.SIGCONT)
+        for pid in (*children_of(self._pid), self._pid):
+            let_go_on(pid)
 
     def execute(self, *statements: str) -> None:
         """Run statements as its administrator."""
@@ -76,11 +76,29 @@ class Postgresql:
             for statement in statements:
                 connection.execute(statement.encode())
 
-    def _pids(self) -> list[int]:
+    def ask_for_password(self, role: str, password: str) -> None:
+        """Make a role that has to give one."""
+        self.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{password}'")
+        rules = self.folder / "data/pg_hba.conf"
+        rules.write_text(f"local all {role} scram-sha-256\n{rules.read_text()}")
+        self.execute("SELECT pg_reload_conf()")
+        wait_for(lambda: not self._lets_in(f"{role}:wrong"), f"the rule for {role}")
+
+    def url_of(self, role: str, password: str) -> str:
+        """Return the URL of a role."""
+        return f"postgresql://{role}:{password}@/postgres?host={self.folder}"
+
+    def _lets_in(self, who: str) -> bool:
+        try:
+            psycopg.connect(self.url_of(*who.split(":")), connect_timeout=5).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    @property
+    def _pid(self) -> int:
         assert self._process is not None
-        pid = self._process.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        return [pid, *map(int, children)]
+        return self._process.pid
 
     def _answers(self) -> bool:
         assert self._process is not None
