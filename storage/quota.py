@@ -35,7 +35,8 @@ from storage.quota_limit import NOTHING, UNLIMITED, QuotaLimit, Usage
 STALE_S = 15 * 60.0  # README.maildirquota; Courier and Dovecot have the same
 # A busy mailbox changes all the time; our own deliveries are kept out, so this is about mail readers.
 COUNTS = 2
-# Deliveries that hold a reservation are at their last milliseconds, unless the disk is slow.
+# Deliveries that hold a reservation are at their last milliseconds, unless the disk is slow. Who makes one
+# himself does not wait: he may have others in the same hands, or hold up whom this mailbox does not concern.
 WAIT_S = 2.0
 _PAUSE_S = 0.01
 _TRIES = 5  # for a file that others keep replacing under our hands
@@ -80,7 +81,7 @@ class QuotaFiles:
         """Tell how the mailbox stands; counted anew by the rules if adding would not fit. StorageError."""
         with _naming_errors():
             inbox = descend(self._disk, box.inbox, create=False)[-1]
-            file = self._settled(inbox, box, adding, extra)
+            file = self._settled(inbox, box, adding, extra, wait_s=WAIT_S)
         if file is None:
             return Standing(UNLIMITED, NOTHING)
         file.close()
@@ -91,12 +92,13 @@ class QuotaFiles:
     ) -> "Reservation":
         """Enter what is about to be put into the mailbox. Full, or another StorageError: nothing is entered.
 
-        The caller keeps the reservation or gives it back. Unless enforced, it always fits.
+        The caller keeps the reservation or gives it back. Unless enforced, it always fits. It never waits
+        for other reservations: where one forbids to count, what does not fit is Full, and not certain.
         """
         with _naming_errors():
             inbox = descend(self._disk, box.inbox, create=False)[-1]
             for _ in range(_TRIES):
-                file = self._settled(inbox, box, adding, extra)
+                file = self._settled(inbox, box, adding, extra, wait_s=0)
                 if file is None:
                     return Reservation(None, inbox, adding, Standing(UNLIMITED, NOTHING))
                 with ExitStack() as unless_reserved:
@@ -123,7 +125,7 @@ class QuotaFiles:
         """
         with _naming_errors():
             inbox = inbox or descend(self._disk, box.inbox, create=False)[-1]
-            alone, file = self._alone(inbox, self._open(inbox))
+            alone, file = self._alone(inbox, self._open(inbox), wait_s=WAIT_S)
             usage = self._count(inbox, box, file)
             limit = _limit(box, file)
             return Standing(limit, usage, is_certain=alone)
@@ -155,12 +157,14 @@ class QuotaFiles:
         with _naming_errors():
             return count(descend(self._disk, box.inbox, create=False)[-1], box.counting).usage
 
-    def _settled(self, inbox: Directory, box: QuotaBox, adding: Usage, extra: QuotaLimit) -> SizeFile | None:
+    def _settled(
+        self, inbox: Directory, box: QuotaBox, adding: Usage, extra: QuotaLimit, *, wait_s: float
+    ) -> SizeFile | None:
         """Open the file, replaced by a new count where the rules want one; None: there is no quota."""
         file = self._open(inbox)
         if self._is_trusted(file, box, adding, extra):
             return file
-        alone, file = self._alone(inbox, file)
+        alone, file = self._alone(inbox, file, wait_s=wait_s)
         # Who had it before us may have counted.
         if self._is_trusted(file, box, adding, extra):
             return file
@@ -180,9 +184,11 @@ class QuotaFiles:
             return True
         return file.account.lines == 1 and self._clock() - file.changed_at() < STALE_S
 
-    def _alone(self, inbox: Directory, file: SizeFile | None) -> tuple[bool, SizeFile | None]:
+    def _alone(
+        self, inbox: Directory, file: SizeFile | None, *, wait_s: float
+    ) -> tuple[bool, SizeFile | None]:
         """Lock the file, or the one in its place, for a count; False if somebody keeps it locked."""
-        give_up = time.monotonic() + WAIT_S
+        give_up = time.monotonic() + wait_s
         while file is not None:
             alone = self._disk.try_lock_alone(file.fd)
             if alone and not file.is_gone():

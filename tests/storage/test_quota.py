@@ -184,8 +184,7 @@ def test_a_kept_message_is_entered_into_the_file_that_another_program_has_made(m
     assert lines_of(maildir) == ["1000S", "0 0", "300 1"]
 
 
-def test_what_is_reserved_and_not_yet_there_is_not_lost_in_a_count(maildir, monkeypatch):
-    monkeypatch.setattr(quota, "WAIT_S", 0.05)
+def test_what_is_reserved_and_not_yet_there_is_not_lost_in_a_count(maildir):
     files, box = files_of(), box_of(maildir, "1000")
     reservation = files.reserve(box, Usage(900, 1))
 
@@ -195,6 +194,44 @@ def test_what_is_reserved_and_not_yet_there_is_not_lost_in_a_count(maildir, monk
     assert not caught.value.standing.is_certain
     reservation.give_back()
     assert files.reserve(box, Usage(200, 1)).standing.usage == Usage(200, 1)
+
+
+class Once(Disk):
+    """Says how often somebody wanted a file for himself."""
+
+    tries = 0
+
+    def try_lock_alone(self, fd):
+        self.tries += 1
+        return super().try_lock_alone(fd)
+
+
+def test_a_reservation_waits_for_no_other_one(maildir):
+    disk, box = Once(), box_of(maildir, "1000")
+    files = files_of(disk)
+    reservation = files.reserve(box, Usage(900, 1))
+    disk.tries = 0
+
+    with pytest.raises(Full):
+        files.reserve(box, Usage(200, 1))
+
+    assert disk.tries == 1
+    reservation.keep()
+
+
+def test_who_only_asks_waits_for_reservations_a_while(maildir, monkeypatch):
+    monkeypatch.setattr(quota, "WAIT_S", 0.05)
+    disk, box = Once(), box_of(maildir, "1000")
+    files = files_of(disk)
+    reservation = files.reserve(box, Usage(900, 1))
+    disk.tries = 0
+
+    standing = files.standing(box, adding=Usage(200, 1))
+
+    assert not standing.is_certain
+    assert disk.tries > 1
+    reservation.give_back()
+    assert files.standing(box, adding=Usage(200, 1)).is_certain
 
 
 def test_who_is_overtaken_between_looking_and_entering_is_told(maildir):
