@@ -1,5 +1,6 @@
 """PostgreSQL as a place of users; needs psycopg, the extra "postgresql"."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 
@@ -9,6 +10,15 @@ from lmtpd.recipients.lookup import LookupFailed, SourceDown, SourceFaulty
 from lmtpd.recipients.pool import ConnectionLost, Pool
 from lmtpd.recipients.query import Query
 from lmtpd.recipients.sql import ROWS
+
+# What the server says of a connection that it will not have at any other time either; libpq does not hand on
+# the code behind it (28000, 28P01, 3D000, 42501). In another language only a wrong password is known.
+_REFUSED = re.compile(
+    r"FATAL: +(?:(?:password|peer|ident|\S+) authentication failed|no pg_hba\.conf entry|pg_hba\.conf rejects"
+    r'|role "[^"]*" (?:does not exist|is not permitted)|database "[^"]*" does not exist'
+    r"|permission denied for database)|no password supplied"
+)
+_FULL = re.compile(r"too many (?:connections|clients)|remaining connection slots|the database system is")
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
@@ -55,15 +65,20 @@ class PostgresqlDatabase:
         self._pool.close()
 
     def _connect(self) -> Connection:
-        connection = psycopg.connect(
-            self._url,
-            autocommit=True,
-            connect_timeout=max(2, self._timeout_s),  # libpq takes 1 for 2
-            keepalives_idle=30,
-            tcp_user_timeout=self._timeout_s * 1000,
-            prepare_threshold=None,  # a connection pooler in between may not keep prepared statements
-            application_name="lmtpd",
-        )
+        try:
+            connection = psycopg.connect(
+                self._url,
+                autocommit=True,
+                connect_timeout=max(2, self._timeout_s),  # libpq takes 1 for 2
+                keepalives_idle=30,
+                tcp_user_timeout=self._timeout_s * 1000,
+                prepare_threshold=None,  # a connection pooler in between may not keep prepared statements
+                application_name="lmtpd",
+            )
+        except psycopg.OperationalError as exc:
+            if _is_refused(exc):
+                raise SourceFaulty(_text(exc)) from exc
+            raise
         connection.execute("SET default_transaction_read_only = on")
         connection.execute(b"SET statement_timeout = %d" % (self._timeout_s * 1000))
         return connection
@@ -82,6 +97,15 @@ def _faults_named() -> Iterator[None]:
         raise SourceFaulty(_text(exc)) from exc
     except (psycopg.Error, ConnectionLost) as exc:
         raise SourceDown(_text(exc)) from exc
+
+
+def _is_refused(exc: psycopg.OperationalError) -> bool:
+    """Tell whether the server has answered, and will answer the same as long as nobody mends anything."""
+    text = str(exc)
+    if _REFUSED.search(text) is not None:
+        return True
+    used_password = exc.pgconn is not None and exc.pgconn.used_password
+    return used_password and "FATAL:" in text and _FULL.search(text) is None
 
 
 def _text(exc: Exception) -> str:
