@@ -53,4 +53,4 @@ def meter(*, units: str = "Maildirs", items: str = "messages") -> Meter:
     """Make the meter that fits standard error."""
     if not sys.stderr.isatty():
         return Silent()
-    return OnTerminal(Console(stderr=True), units=units, items=items)
+    return OnTerminal(Console(stderr=True, soft_wrap=True), units=units, items=items)

@@ -82,5 +82,5 @@ def _may_start_a_shell(call: ast.Call) -> bool:
     name = ast.unparse(call.func)
     has_shell = any(keyword.arg == "shell" for keyword in call.keywords)
     return has_shell or name.startswith(
-        ("os.system", "os.popen", "os.exec", "os.spawn", "os.posix_spawn", "pty.", "subprocess.get")
+        ("os.system", "os.popen", "os.exec", "os.spawn", "pty.", "subprocess.get")
     )

@@ -48,7 +48,7 @@ def test_what_is_printed_goes_where_it_belongs(tmp_path):
 
 
 def test_lines_on_the_same_terminal_stand_above_the_bar(tmp_path):
-    maildir = new_maildir(tmp_path / "bob")
+    maildir = new_maildir(tmp_path / ("bob" * 40))  # wider than the terminal: broken by it, not by us
     (maildir / "cur" / "stray").mkdir()
 
     done, seen = on_terminal("check", str(maildir), stdout=None)
