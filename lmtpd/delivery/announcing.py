@@ -8,7 +8,8 @@ Nothing here waits for a receiver, and no receiver can change a reply.
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from lmtpd.delivery.copy import Copy
 from lmtpd.delivery.outcomes import Deferred, Delivered, Refused
@@ -54,6 +55,10 @@ class Announcer:
 
         On return no kill of this process takes them back. Never raises.
         """
+        with self._harmless():
+            self._tell(copies)
+
+    def _tell(self, copies: Iterable[Copy]) -> None:
         keys, notes = [], []
         for copy in copies:
             if copy.event is None or not isinstance(copy.outcome, Delivered):
@@ -75,42 +80,32 @@ class Announcer:
 
         On return no kill takes it back, so this comes before the reply. Never raises.
         """
-        notes = []
-        for report in reports:
-            if report.outcome in ("refused", "deferred") and wanted(
-                self._wishes, report.outcome, report.recipient
-            ):
-                facts = {
-                    "recipient": report.recipient,
-                    "original_recipient": report.original_recipient,
-                    "sender": f"<{report.sender}>",
-                    "message_id": report.message_id,
-                    "queue_id": report.queue_id,
-                    "transaction": report.id,
-                    "octets": report.octets,
-                    "client": report.client,
-                    "reply": report.reply,
-                    "cause": report.cause,
-                }
-                notes.append(self._identified(composed(report.outcome, report.recipient, report.at, facts)))
-        if notes:
-            self._write([], notes)
+        with self._harmless():
+            notes = [
+                self._identified(_unserved(report))
+                for report in reports
+                if report.outcome in ("refused", "deferred")
+                and wanted(self._wishes, report.outcome, report.recipient)
+            ]
+            if notes:
+                self._write([], notes)
 
     def crossed(
         self, state: str, mailbox: Mailbox, standing: Standing, *, percent: int | None = None
     ) -> None:
         """Tell that a mailbox's use has crossed a line, before that is remembered. As refused()."""
-        about = own_address(mailbox)
-        if wanted(self._wishes, "quota", about):
-            facts = {
-                "state": state,
-                "percent": percent,
-                "used_octets": standing.usage.octets,
-                "used_messages": standing.usage.messages,
-                "limit": str(standing.limit),
-                "maildir": mailbox.maildir.path,
-            }
-            self._write([], [self._identified(composed("quota", about, time.time(), facts))])
+        with self._harmless():
+            about = own_address(mailbox)
+            if wanted(self._wishes, "quota", about):
+                facts = {
+                    "state": state,
+                    "percent": percent,
+                    "used_octets": standing.usage.octets,
+                    "used_messages": standing.usage.messages,
+                    "limit": str(standing.limit),
+                    "maildir": mailbox.maildir.path,
+                }
+                self._write([], [self._identified(composed("quota", about, time.time(), facts))])
 
     def _identified(self, event: str) -> str:
         return identified(event, self._token, str(next(self._count)))
@@ -130,5 +125,27 @@ class Announcer:
                 self._failing = True
                 self._reporter.event(Level.ALERT, "events_delayed", error=str(exc))
             self._lost += self._ledger.bound_notes(UNWRITTEN)
-        except Exception as exc:  # noqa: BLE001 a bug here must not turn a delivery into a failure
+
+    @contextmanager
+    def _harmless(self) -> Iterator[None]:
+        """Report a bug in here: it must not turn what was delivered into a failure."""
+        try:
+            yield
+        except Exception as exc:  # noqa: BLE001
             self._reporter.bug(exc, task="events")
+
+
+def _unserved(report: RecipientReport) -> str:
+    facts = {
+        "recipient": report.recipient,
+        "original_recipient": report.original_recipient,
+        "sender": f"<{report.sender}>",
+        "message_id": report.message_id,
+        "queue_id": report.queue_id,
+        "transaction": report.id,
+        "octets": report.octets,
+        "client": report.client,
+        "reply": report.reply,
+        "cause": report.cause,
+    }
+    return composed(report.outcome, report.recipient, report.at, facts)

@@ -107,9 +107,8 @@ def _live(main: Callable[[socket.socket], int], control: socket.socket, *, mask:
         # Ctrl-C and a terminal's hang-up reach the whole process group; the supervisor tells what to do.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        signal.signal(
-            signal.SIGUSR2, signal.SIG_IGN
-        )  # `systemctl kill` sends it to all unless told otherwise
+        # `systemctl kill` sends it to all unless told otherwise.
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)

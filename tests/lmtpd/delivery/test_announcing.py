@@ -214,3 +214,21 @@ def test_refusals_are_told_of_as_the_log_does(tmp_path: Path):
 
 def _no_space() -> None:
     raise OSError(28, "No space left on device")
+
+
+def test_a_bug_in_telling_is_reported_and_reaches_no_reply(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    service = make(tmp_path, Wish.of(["deferred"]))
+    bugs: list[BaseException] = []
+
+    def broken(*_: object) -> str:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("lmtpd.delivery.announcing.composed", broken)
+    monkeypatch.setattr(service.reporter, "bug", lambda exc, **_: bugs.append(exc))
+    assert service.announcer is not None
+    service.announcer.refused(
+        [RecipientReport(at=1.0, id="1", recipient=A, outcome="deferred", reply="451 4.3.0 No", sender="")]
+    )
+
+    assert [type(bug) for bug in bugs] == [ZeroDivisionError]
+    assert told(tmp_path) == []
